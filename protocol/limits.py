@@ -1,0 +1,82 @@
+"""Every limit by name, with its unit. A limit that binds all members is in the genesis file too."""
+
+from protocol.codec import Wire
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+# Transactions and blocks.
+TRANSACTION_BYTES_MAX = 16 * KIB
+SEALED_BYTES_MAX = 4 * KIB
+BLOCK_BYTES_MAX = 192 * KIB
+BLOCK_TRANSACTIONS_MAX = 512
+KEEP_GRANTS_MAX = 64
+GRANTS_PER_TOKEN_MAX = 4096
+EARLY_REVOKES_PER_MEMBER_MAX = 4096
+MEMPOOL_TRANSACTIONS_MAX = 20_000
+MEMPOOL_PER_SENDER_MAX = 8_000
+AUDIT_HEAD_INTERVAL_MS = HOUR_MS
+
+# Wire frames, in bytes.
+NEGOTIATION_LINE_BYTES_MAX = 1 * KIB
+CONTROL_FRAME_BYTES_MAX = 64 * KIB
+GOSSIP_BYTES_MAX = 256 * KIB
+CONSENSUS_FRAME_BYTES_MAX = 320 * KIB
+BLOCKS_REPLY_BYTES_MAX = 2 * MIB
+CHUNK_FRAME_BYTES_MAX = 264 * KIB
+LIGHT_REPLY_BYTES_MAX = 512 * KIB
+AUDIT_REPLY_BYTES_MAX = 512 * KIB
+
+# Committee.
+MEMBERS_MAX = 64
+NAME_CHARS_MAX = 64
+ADDRESSES_MAX = 8
+ADDRESS_CHARS_MAX = 256
+
+# Records.
+CHUNK_BYTES = 256 * KIB  # ciphertext of one chunk, tag included
+RECORD_BYTES_MAX = 64 * GIB
+TITLE_CHARS_MAX = 200
+USER_CHARS_MAX = 128
+PURPOSES_MAX = 8
+ACTIONS_MAX = 4
+SCOPE_ITEMS_MAX = 16
+OBLIGATIONS_MAX = 16
+GRANT_BODY_BYTES_MAX = 2 * KIB
+GRANT_LIFE_MS_MAX = 400 * DAY_MS
+MAX_STALE_S_MAX = 24 * 3600
+ENROLMENTS_PER_CODE_MAX = 20
+ENROLMENT_LIFE_MS_MAX = 366 * DAY_MS
+HOLDERS = 3  # k: the issuing clinic and the best k - 1 others
+
+# Deadlines, in seconds.
+CONNECT_S = 5.0
+STREAM_OPEN_S = 5.0
+IDLE_READ_S = 15.0
+WRITE_S = 15.0
+REQUEST_S = 10.0
+SHUTDOWN_GRACE_S = 5.0
+
+# Budgets per connected peer.
+STREAMS_PER_PEER_MAX = 64
+STRANGER_STREAMS_MAX = 8
+STRANGER_REQUESTS_PER_S = 20
+PEER_BUFFER_BYTES_MAX = 32 * MIB
+CONNECTIONS_MAX = 256
+
+
+class NetworkLimits(Wire, frozen=True):
+    """The limits that bind all members of a network; part of the genesis file. Milliseconds."""
+
+    heartbeat_ms: int = 15_000
+    tolerance_ms: int = 10_000
+    max_stale_default_ms: int = 60_000
+    view_timeout_ms: int = 1_000
+    view_timeout_max_ms: int = 8_000
+    grant_life_max_ms: int = GRANT_LIFE_MS_MAX
+    block_bytes_max: int = BLOCK_BYTES_MAX
+    holders: int = HOLDERS
