@@ -1,0 +1,89 @@
+"""What one validator has signed, and may still sign: the rules that make a fork impossible.
+
+Every method writes the statement into `record` first. Whoever sends the returned vote must have that
+record durable before.
+"""
+
+from protocol.blocks import NO_BLOCK, BlockHash, Committee, Phase, Statement, sign_statement
+from protocol.codec import Wire
+from protocol.errors import LocalProtocolError
+from protocol.keys import SigningKey
+from protocol.messages import Vote
+
+
+class VoteRecord(Wire, frozen=True):
+    """What a validator must not forget: the highest view it signed in, and what it signed there.
+
+    `voted` is NO_BLOCK where it voted for no block of `view`. `finalized_view` and
+    `finalized_block` are its newest FINALIZE statement, kept to be sent again.
+    """
+
+    epoch: int
+    view: int
+    voted: BlockHash
+    nulled: bool
+    finalized_view: int
+    finalized_block: BlockHash
+
+
+class Ballot:
+    """One validator's statements in one epoch. Views never go back."""
+
+    def __init__(self, committee: Committee, key: SigningKey, record: VoteRecord | None) -> None:
+        index = committee.index(key.public)
+        if index is None:
+            raise LocalProtocolError("this key has no vote in the epoch")
+        self.index = index
+        self._committee, self._key = committee, key
+        if record is None or record.epoch != committee.epoch:
+            record = VoteRecord(committee.epoch, 0, NO_BLOCK, False, 0, NO_BLOCK)
+        self.record = record
+
+    def voted(self, view: int) -> BlockHash:
+        """The block voted for in `view`, or NO_BLOCK."""
+        return self.record.voted if self.record.view == view else NO_BLOCK
+
+    def has_nulled(self, view: int) -> bool:
+        return self.record.view == view and self.record.nulled
+
+    def vote(self, view: int, block: BlockHash) -> Vote:
+        """A vote for `block`: one block a view, and never in a view before one signed in."""
+        if view < self.record.view or self.voted(view) not in (NO_BLOCK, block):
+            raise LocalProtocolError("a second vote in a view, or a vote in a past view")
+        self._write(view, voted=block, nulled=self.has_nulled(view))
+        return self._sign(view, Phase.VOTE, block)
+
+    def null(self, view: int) -> Vote:
+        """A NULL vote: never in a view before one signed in, so never beside a FINALIZE."""
+        if view < self.record.view:
+            raise LocalProtocolError("a NULL vote in a past view")
+        self._write(view, voted=self.voted(view), nulled=True)
+        return self._sign(view, Phase.NULL, NO_BLOCK)
+
+    def finalize(self, view: int, block: BlockHash) -> Vote:
+        """FINALIZE for the block of a view that is over, without a NULL vote in it."""
+        if self.has_nulled(view) or view < self.record.view:
+            raise LocalProtocolError("FINALIZE beside a NULL vote, or in a past view")
+        self.record = VoteRecord(self._committee.epoch, view + 1, NO_BLOCK, False, view, block)
+        return self._sign(view, Phase.FINALIZE, block)
+
+    def standing(self, view: int, after: int) -> list[Vote]:
+        """The statements in force, signed again: FINALIZE of a view past `after`, those of `view`."""
+        record, votes = self.record, list[Vote]()
+        if record.finalized_view > after:
+            votes.append(self._sign(record.finalized_view, Phase.FINALIZE, record.finalized_block))
+        if self.has_nulled(view):
+            votes.append(self._sign(view, Phase.NULL, NO_BLOCK))
+        if self.voted(view) != NO_BLOCK:
+            votes.append(self._sign(view, Phase.VOTE, record.voted))
+        return votes
+
+    def _write(self, view: int, *, voted: BlockHash, nulled: bool) -> None:
+        old = self.record
+        self.record = VoteRecord(
+            self._committee.epoch, view, voted, nulled, old.finalized_view, old.finalized_block
+        )
+
+    def _sign(self, view: int, phase: Phase, block: BlockHash) -> Vote:
+        signed = Statement(self._committee.epoch, view, int(phase), block)
+        return Vote(signed, self.index, sign_statement(signed, self._key, self._committee.network))

@@ -1,0 +1,98 @@
+"""Counting signed statements into certificates, and keeping contradictions as evidence."""
+
+from dataclasses import dataclass
+
+from protocol.blocks import (
+    Certificate,
+    Committee,
+    Phase,
+    Statement,
+    is_statement,
+    verify_statement,
+)
+from protocol.messages import Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two signed statements of one validator that no correct validator makes: portable proof."""
+
+    first: Vote
+    second: Vote
+
+
+class Tally:
+    """The statements of all validators in the views after the last final one.
+
+    A signer counts once for each phase of a view. Signatures are verified as they arrive, and no
+    longer once the certificate they would build is there.
+    """
+
+    def __init__(self, committee: Committee) -> None:
+        self.committee = committee
+        self.evidence: list[Evidence] = []
+        self._votes: dict[tuple[int, Phase], dict[int, Vote]] = {}
+        self._certified: set[tuple[int, Phase]] = set()
+
+    def add(self, vote: Vote) -> Certificate | None:
+        """Counts a statement; returns the certificate that it completes, if it does."""
+        if not self._is_countable(vote):
+            return None
+        statement = vote.statement
+        phase = Phase(statement.phase)
+        votes = self._votes.setdefault((statement.view, phase), {})
+        earlier = votes.get(vote.signer)
+        if earlier is not None and earlier.statement == statement:
+            return None
+        key = self.committee.validators[vote.signer]
+        if not verify_statement(statement, vote.signature, key, self.committee.network):
+            return None
+        if earlier is not None:
+            self.evidence.append(Evidence(earlier, vote))
+            return None
+        votes[vote.signer] = vote
+        self._look_for_contradiction(vote)
+        return self._certificate(statement)
+
+    def has_spoken(self, view: int, signer: int) -> bool:
+        """Whether this validator said anything that counts in `view`."""
+        return any(signer in self._votes.get((view, phase), ()) for phase in Phase)
+
+    def is_active(self, view: int) -> bool:
+        """Whether anyone said anything that counts in `view`."""
+        return any(self._votes.get((view, phase)) for phase in (Phase.VOTE, Phase.NULL))
+
+    def mark_certified(self, certificate: Certificate) -> None:
+        """Stops counting what `certificate` already shows."""
+        self._certified.add((certificate.statement.view, Phase(certificate.statement.phase)))
+
+    def forget_through(self, view: int) -> None:
+        """Drops all statements of `view` and before: they can no longer matter."""
+        self._votes = {key: votes for key, votes in self._votes.items() if key[0] > view}
+        self._certified = {key for key in self._certified if key[0] > view}
+
+    def _is_countable(self, vote: Vote) -> bool:
+        statement = vote.statement
+        return (
+            is_statement(statement)
+            and statement.epoch == self.committee.epoch
+            and vote.signer < len(self.committee.validators)
+            and (statement.view, Phase(statement.phase)) not in self._certified
+        )
+
+    def _look_for_contradiction(self, vote: Vote) -> None:
+        opposite = {Phase.NULL: Phase.FINALIZE, Phase.FINALIZE: Phase.NULL}.get(Phase(vote.statement.phase))
+        if opposite is not None:
+            other = self._votes.get((vote.statement.view, opposite), {}).get(vote.signer)
+            if other is not None:
+                self.evidence.append(Evidence(other, vote))
+
+    def _certificate(self, statement: Statement) -> Certificate | None:
+        votes = self._votes[statement.view, Phase(statement.phase)]
+        agreeing = sorted(
+            (signer, vote.signature) for signer, vote in votes.items() if vote.statement == statement
+        )
+        if len(agreeing) < self.committee.quorum:
+            return None
+        signers = sum(1 << signer for signer, _ in agreeing)
+        return Certificate(statement, signers, tuple(signature for _, signature in agreeing))

@@ -1,0 +1,87 @@
+"""Consensus under random loss, reordering, partitions and crashes: no fork ever, and progress after."""
+
+import os
+import random
+
+import pytest
+
+from protocol.blocks import Committee
+from protocol.keys import PublicKey
+from tests.consensus_world import NETWORK, World
+
+SEEDS = int(os.environ.get("CHARTMESH_CONSENSUS_SEEDS", "60"))
+
+
+def shake(world: World, dice: random.Random, acts: int, *, all_down: bool) -> None:
+    """Random acts: submit, crash, restart, cut links, change loss."""
+    count = len(world.nodes)
+    for act in range(acts):
+        world.run_until(world.now_ms + dice.randrange(1, 2500))
+        match dice.randrange(6):
+            case 0 | 1:
+                world.submit(b"transaction %d" % act)
+            case 2:
+                down = sum(not node.up for node in world.nodes)
+                if all_down or down < world.committee.faults:
+                    world.crash(dice.randrange(count))
+            case 3:
+                for index, node in enumerate(world.nodes):
+                    if not node.up and dice.random() < 0.7:
+                        world.restart(index)
+            case 4:
+                world.cut = {
+                    (a, b) for a in range(count) for b in range(count) if a != b and dice.random() < 0.2
+                }
+            case 5:
+                world.loss = dice.choice([0.0, 0.1, 0.4])
+
+
+def heal(world: World) -> None:
+    world.cut, world.loss = set(), 0.0
+    for index, node in enumerate(world.nodes):
+        if not node.up:
+            world.restart(index)
+    world.submit(b"last")
+    world.run_until(world.now_ms + 120_000)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_fork_no_double_vote_and_all_converge_after_healing(seed: int) -> None:
+    dice = random.Random(f"faults/{seed}")
+    world = World(dice.choice([1, 2, 3, 4, 4, 4, 5, 5, 6, 7]), seed)
+    shake(world, dice, 60, all_down=seed % 3 == 0)
+    heal(world)
+    heights = {node.chain.root.height for node in world.nodes}
+    assert len(heights) == 1, f"seed {seed}: heights {heights}"
+    assert all(not node.chain.pending for node in world.nodes), f"seed {seed}: transactions left"
+
+
+class SmallQuorum(Committee):
+    """A committee that counts one signature too few."""
+
+    @property
+    def quorum(self) -> int:
+        return super().quorum - 1
+
+
+def test_a_quorum_minus_one_forks_in_some_seed() -> None:
+    """The check on the check: were the quorum too small, this world would see it."""
+    for seed in range(200):
+        dice = random.Random(f"small/{seed}")
+        keys: tuple[PublicKey, ...] = World(4, seed).committee.validators
+        world = World(4, seed, committee=SmallQuorum(NETWORK, 0, keys))
+        if forks(world, dice):
+            return
+    pytest.fail("no seed forked with a quorum of two in four")
+
+
+def forks(world: World, dice: random.Random) -> bool:
+    """Whether two halves that never hear each other finalize different blocks."""
+    try:
+        for act in range(30):
+            world.cut = {(a, b) for a in range(4) for b in range(4) if a // 2 != b // 2}
+            world.submit(b"own %d" % act, to=dice.randrange(4))
+            world.run_until(world.now_ms + 3000)
+    except AssertionError as error:
+        return "fork" in str(error)
+    return False
