@@ -17,7 +17,7 @@ from typing import ClassVar
 
 
 class Code(StrEnum):
-    """Stable error codes: added to, never renamed. `cli.exits` maps each to an exit status."""
+    """Stable error codes: added to, never renamed. `protocol.exits` maps each to an exit status."""
 
     INTERNAL = "internal"
     MALFORMED = "malformed"
@@ -37,6 +37,7 @@ class Code(StrEnum):
     WRONG_PASSPHRASE = "wrong-passphrase"
     STORE_DAMAGED = "store-damaged"
     STORE_NEWER = "store-newer"
+    STORE_FULL = "store-full"
     KEY_FILE = "key-file"
     CONFIG = "config"
     PORT_IN_USE = "port-in-use"
@@ -44,6 +45,7 @@ class Code(StrEnum):
     GENESIS = "genesis"
     RECORD_FILE = "record-file"
     RECEIVE_CODE = "receive-code"
+    WORDS = "words"
     PURPOSE = "purpose"
     DURATION = "duration"
     LIMIT = "limit"

@@ -1,0 +1,204 @@
+"""What the CLI asks of the daemon. Every string and list has a limit; unknown fields are refused.
+
+Ids are lower-case hex and may be any unique prefix of at least six characters. A clinic is given by
+its name or such a prefix. Times are Unix milliseconds, durations milliseconds.
+"""
+
+from typing import Annotated, Generic, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from protocol import limits
+from protocol.control.results import (
+    AccessListResult,
+    AccessShowResult,
+    AuditListResult,
+    AuditVerifyResult,
+    Document,
+    MembersResult,
+    MyCodeResult,
+    MyRecordsResult,
+    MyShareResult,
+    MySharesResult,
+    MyStopResult,
+    MyWhoResult,
+    NetworkJoinResult,
+    PeersResult,
+    RecordAddResult,
+    RecordGetResult,
+    RecordListResult,
+    RecordShowResult,
+    StatusResult,
+    StopResult,
+)
+
+R = TypeVar("R", bound=Document)
+
+ID_PREFIX_CHARS_MIN = 6
+
+Id = Annotated[str, Meta(pattern="^[0-9a-f]+$", min_length=ID_PREFIX_CHARS_MIN, max_length=66)]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.CONTROL_NAME_CHARS_MAX)]
+User = Annotated[str, Meta(min_length=1, max_length=limits.USER_CHARS_MAX)]
+Purpose = Annotated[str, Meta(pattern="^[A-Z]+$", max_length=16)]
+ReceiveCode = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
+GrantBodyHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * limits.GRANT_BODY_BYTES_MAX)]
+Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
+Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
+RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
+
+
+class Ask(
+    msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="request", forbid_unknown_fields=True
+):
+    """A request that is answered by an `R`."""
+
+
+class Status(Ask[StatusResult], frozen=True, kw_only=True, tag="status"):
+    pass
+
+
+class Peers(Ask[PeersResult], frozen=True, kw_only=True, tag="peers"):
+    pass
+
+
+class Members(Ask[MembersResult], frozen=True, kw_only=True, tag="members"):
+    pass
+
+
+class Stop(Ask[StopResult], frozen=True, kw_only=True, tag="stop"):
+    """Answered at once; the daemon then finishes what is running and exits."""
+
+
+class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add"):
+    """Followed by exactly `size` bytes of content. `name` is the file's name without its folder."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    size: Annotated[int, Meta(ge=1, le=limits.RECORD_BYTES_MAX)]
+    code: ReceiveCode
+    type: RecordType = "auto"
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
+    patient: Annotated[str, Meta(max_length=limits.CONTROL_NAME_CHARS_MAX)] = ""
+
+
+class RecordList(Ask[RecordListResult], frozen=True, kw_only=True, tag="record-list"):
+    patient: Name | None = None
+    since_ms: Moment | None = None
+    rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+class RecordShow(Ask[RecordShowResult], frozen=True, kw_only=True, tag="record-show"):
+    id: Id
+
+
+class RecordGet(Ask[RecordGetResult], frozen=True, kw_only=True, tag="record-get"):
+    """Answered with the plaintext, then the result. `grant` presents that body, not one of ours."""
+
+    id: Id
+    purpose: Purpose
+    user: User
+    grant: GrantBodyHex | None = None
+
+
+class AccessList(Ask[AccessListResult], frozen=True, kw_only=True, tag="access-list"):
+    """Grants held by this clinic; with `expiring_ms`, those that end within it."""
+
+    expiring_ms: Duration | None = None
+
+
+class AccessShow(Ask[AccessShowResult], frozen=True, kw_only=True, tag="access-show"):
+    id: Id
+
+
+class AuditList(Ask[AuditListResult], frozen=True, kw_only=True, tag="audit-list"):
+    """`by` is a user's name or a member; `patient` a local name."""
+
+    record: Id | None = None
+    patient: Name | None = None
+    by: User | None = None
+    since_ms: Moment | None = None
+    rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+class AuditVerify(Ask[AuditVerifyResult], frozen=True, kw_only=True, tag="audit-verify"):
+    pass
+
+
+class NetworkJoin(Ask[NetworkJoinResult], frozen=True, kw_only=True, tag="network-join"):
+    """`genesis` is the genesis file's text."""
+
+    genesis: Annotated[str, Meta(min_length=1, max_length=limits.GENESIS_CHARS_MAX)]
+
+
+class MyCode(Ask[MyCodeResult], frozen=True, kw_only=True, tag="my-code"):
+    clinic: Name
+    count: Annotated[int, Meta(ge=1, le=limits.ENROLMENTS_PER_CODE_MAX)] = 1
+
+
+class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records"):
+    pass
+
+
+class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
+    """Answered with the plaintext, then the result."""
+
+    id: Id
+
+
+class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
+    records: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=limits.KEEP_GRANTS_MAX)]
+    clinic: Name
+    for_ms: Duration
+    purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
+
+
+class MyShares(Ask[MySharesResult], frozen=True, kw_only=True, tag="my-shares"):
+    pass
+
+
+class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
+    """Ends one grant, or every one where `id` is None."""
+
+    id: Id | None
+
+
+class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
+    record: Id | None = None
+    rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+AnyRequest = (
+    Status
+    | Peers
+    | Members
+    | Stop
+    | RecordAdd
+    | RecordList
+    | RecordShow
+    | RecordGet
+    | AccessList
+    | AccessShow
+    | AuditList
+    | AuditVerify
+    | NetworkJoin
+    | MyCode
+    | MyRecords
+    | MyRecord
+    | MyShare
+    | MyShares
+    | MyStop
+    | MyWho
+)
+
+
+def result_of(request: type[Ask[R]]) -> type[R]:
+    """The type of result that answers this type of request."""
+    base = request.__orig_bases__[0]  # type: ignore[attr-defined]
+    result: type[R] = get_args(base)[0]
+    return result
+
+
+def takes_content(request: AnyRequest) -> bool:
+    """Whether DATA frames follow the request."""
+    return isinstance(request, RecordAdd)

@@ -1,0 +1,332 @@
+"""What the daemon answers. Each result's JSON is the document that `--json` prints (`"v": 1`).
+
+Fields may be added, never renamed or removed. Sizes are bytes, `_s` seconds, ids full lower-case
+hex, times UTC as `2026-01-31T12:00:00.000Z` (see `utc`). Names beside ids are for people: they
+come from others and are not checked. A reader ignores fields that it does not know.
+"""
+
+import msgspec
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One row inside a document."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
+    """Base of everything the daemon sends as JSON; `type` is progress, error or result."""
+
+    v: int = 1
+
+
+class Progress(Document, frozen=True, kw_only=True, tag="progress"):
+    """How far a long run is. `total` is None where it is not known; `unit` is what `done` counts."""
+
+    step: str
+    done: int = 0
+    total: int | None = None
+    unit: str = "bytes"
+
+
+class ErrorReply(Document, frozen=True, kw_only=True, tag="error"):
+    """The request failed. `code` is a value of `protocol.errors.Code`."""
+
+    code: str
+    error: str
+    hint: str = ""
+
+
+class StatusResult(Document, frozen=True, kw_only=True):
+    """`network`, `final_age_s` and `state_root` are None before the node has a network or a block.
+
+    `members` counts all of the network, `reachable` those heard from lately (this one included),
+    `quorum` how many are needed. `fresh` says whether the node may serve.
+    """
+
+    role: str
+    id: str
+    network: str | None
+    epoch: int
+    height: int
+    final_age_s: float | None
+    members: int
+    reachable: int
+    quorum: int
+    fresh: bool
+    peers: int
+    mempool: int
+    disk_bytes: int
+    warnings: tuple[str, ...] = ()
+    name: str = ""
+    version: str = ""
+    running_s: float = 0
+    state_root: str | None = None
+    disk_total_bytes: int | None = None
+
+
+class PeerItem(Item, frozen=True, kw_only=True):
+    """`direction` is `in` or `out`; `role` is `member` or `stranger`."""
+
+    id: str
+    name: str
+    role: str
+    address: str
+    direction: str
+    round_trip_ms: float | None = None
+    agent: str = ""
+    fresh_since: str | None = None
+
+
+class PeersResult(Document, frozen=True, kw_only=True):
+    peers: tuple[PeerItem, ...]
+
+
+class MemberItem(Item, frozen=True, kw_only=True):
+    """`last_height` is the newest final height that the member is known to hold."""
+
+    id: str
+    name: str
+    role: str
+    reachable: bool
+    last_height: int | None
+    is_self: bool = False
+
+
+class MembersResult(Document, frozen=True, kw_only=True):
+    members: tuple[MemberItem, ...]
+
+
+class StopResult(Document, frozen=True, kw_only=True):
+    """The daemon is stopping. `drained_s` is filled in by the CLI when the daemon is gone."""
+
+    drained_s: float | None = None
+
+
+class RecordAdded(Item, frozen=True, kw_only=True):
+    """`copies` clinics hold the ciphertext; `missing` names those that should and could not."""
+
+    file: str
+    token: str
+    size: int
+    type: str
+    copies: int
+    final: bool
+    height: int | None
+    final_s: float | None = None
+    holders: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class RecordAddResult(Document, frozen=True, kw_only=True):
+    """One entry: a request adds one file. The CLI joins the entries of several."""
+
+    records: tuple[RecordAdded, ...]
+
+
+class RecordItem(Item, frozen=True, kw_only=True):
+    """`title`, `type` and `patient` are empty where this clinic cannot read the record."""
+
+    token: str
+    issuer: str
+    time: str
+    size: int
+    title: str = ""
+    type: str = ""
+    patient: str = ""
+    issuer_name: str = ""
+    copies: int | None = None
+    grants: int = 0
+
+
+class RecordListResult(Document, frozen=True, kw_only=True):
+    """Newest first; `more` where the request's limit cut the list."""
+
+    records: tuple[RecordItem, ...]
+    more: bool = False
+
+
+class RecordShowResult(Document, frozen=True, kw_only=True):
+    """`record.grants` counts the live ones; `root` is the hash of the ciphertext's tree."""
+
+    record: RecordItem
+    owner: str
+    generation: int
+    height: int
+    root: str
+    holders: tuple[str, ...] = ()
+    erased: bool = False
+
+
+class RecordGetResult(Document, frozen=True, kw_only=True):
+    """Follows the record's plaintext. `name` is a file name as its issuer gave it, not yet safe.
+
+    `audit_id` names the entry in the serving clinic's audit log, `source` that clinic. `path` is
+    filled in by the CLI.
+    """
+
+    token: str
+    bytes: int
+    sha256: str
+    audit_id: str
+    path: str = ""
+    name: str = ""
+    media: str = ""
+    source: str = ""
+
+
+class GrantItem(Item, frozen=True, kw_only=True):
+    """A grant, held by us or given by us. `state` is `live`, `pending`, `expired` or `ended`.
+
+    `body` is the hex of the grant's body, in `access show` alone.
+    """
+
+    grant: str
+    token: str
+    grantee: str
+    purposes: tuple[str, ...]
+    not_after: str
+    final: bool
+    not_before: str | None = None
+    state: str = "live"
+    grantee_name: str = ""
+    title: str = ""
+    actions: tuple[str, ...] = ()
+    max_stale_s: int | None = None
+    body: str = ""
+
+
+class AccessListResult(Document, frozen=True, kw_only=True):
+    grants: tuple[GrantItem, ...]
+
+
+class AccessShowResult(Document, frozen=True, kw_only=True):
+    grant: GrantItem
+
+
+class AuditItem(Item, frozen=True, kw_only=True):
+    """One record of our own audit log. `member` is who asked, `reason` the true one, kept local."""
+
+    sequence: int
+    time: str
+    event: str
+    outcome: str
+    hash: str
+    member: str = ""
+    member_name: str = ""
+    user: str = ""
+    purpose: str = ""
+    grant: str | None = None
+    token: str | None = None
+    reason: str = ""
+    bytes: int = 0
+
+
+class AuditListResult(Document, frozen=True, kw_only=True):
+    """Newest first. `ok` says that the entries listed chain; `head` is the hash of the newest of all."""
+
+    entries: tuple[AuditItem, ...]
+    ok: bool
+    head: str
+    more: bool = False
+
+
+class AuditVerifyResult(Document, frozen=True, kw_only=True):
+    """The whole chain re-read: `entries` counts it, `bad` is the first sequence that breaks it.
+
+    `posted` is the newest sequence whose hash is on the ledger and agrees, None where none is.
+    """
+
+    entries: int
+    ok: bool
+    head: str
+    bad: int | None = None
+    posted: int | None = None
+
+
+class NetworkJoinResult(Document, frozen=True, kw_only=True):
+    """`joined` is False while the request waits for approvals."""
+
+    network: str
+    name: str
+    members: int
+    quorum: int
+    joined: bool
+
+
+class MyCodeResult(Document, frozen=True, kw_only=True):
+    code: str
+    clinic: str = ""
+    clinic_name: str = ""
+    count: int = 1
+    not_after: str | None = None
+
+
+class MyRecordItem(Item, frozen=True, kw_only=True):
+    """`grants` are the live ones: who can see this record."""
+
+    token: str
+    issuer: str
+    time: str
+    title: str
+    type: str
+    size: int
+    grants: tuple[GrantItem, ...]
+    issuer_name: str = ""
+
+
+class MyRecordsResult(Document, frozen=True, kw_only=True):
+    records: tuple[MyRecordItem, ...]
+
+
+class MyShareResult(Document, frozen=True, kw_only=True):
+    grants: tuple[GrantItem, ...]
+
+
+class MySharesResult(Document, frozen=True, kw_only=True):
+    grants: tuple[GrantItem, ...]
+
+
+class Stopped(Document, frozen=True, kw_only=True):
+    """One grant ended. `unreached` members stop within `bound_s` of `final`, by staleness."""
+
+    grant: str
+    final: bool
+    stopped_at: tuple[str, ...]
+    unreached: tuple[str, ...]
+    bound_s: int
+    token: str = ""
+    grantee_name: str = ""
+
+
+class MyStopResult(Document, frozen=True, kw_only=True):
+    """One document a grant; the CLI prints each on its own line."""
+
+    stops: tuple[Stopped, ...]
+
+
+class AccessItem(Item, frozen=True, kw_only=True):
+    """One access to a record of ours. `member` is the clinic that read or asked, `user` the human.
+
+    `server` is the clinic whose audit log tells it; `outcome` is `served` or `refused`.
+    """
+
+    time: str
+    member: str
+    user: str
+    purpose: str
+    grant: str | None
+    token: str
+    outcome: str
+    bytes: int
+    member_name: str = ""
+    server: str = ""
+    server_name: str = ""
+    title: str = ""
+    is_proven: bool = False
+
+
+class MyWhoResult(Document, frozen=True, kw_only=True):
+    """Newest first. `unreached` are the clinics whose logs are missing from this answer."""
+
+    accesses: tuple[AccessItem, ...]
+    unreached: tuple[str, ...] = ()
+    more: bool = False
