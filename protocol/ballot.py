@@ -8,7 +8,7 @@ from protocol.blocks import NO_BLOCK, BlockHash, Committee, Phase, Statement, si
 from protocol.codec import Wire
 from protocol.errors import LocalProtocolError
 from protocol.keys import SigningKey
-from protocol.messages import Vote
+from protocol.messages.consensus import Vote
 
 
 class VoteRecord(Wire, frozen=True):

@@ -1,7 +1,7 @@
 """The certificates since the last final block, and what they allow a block to extend."""
 
 from protocol.blocks import BlockHash, Certificate, Header, Phase, block_hash
-from protocol.messages import NULLIFICATIONS_MAX
+from protocol.messages.consensus import NULLIFICATIONS_MAX
 
 
 class Certificates:
@@ -72,7 +72,7 @@ class Certificates:
         return parent == self.root_hash
 
     def justification(self, view: int) -> tuple[Certificate | None, tuple[Certificate, ...]]:
-        """What shows others that a block of `view` may extend the tip: see `messages.Proposal`."""
+        """What shows others that a block of `view` may extend the tip: see `Proposal`."""
         gap: list[Certificate] = []
         for earlier in range(view - 1, self.root.view, -1):
             if earlier in self._notarized:

@@ -32,7 +32,15 @@ from protocol.blocks import (
 from protocol.certificates import Certificates
 from protocol.keys import SigningKey
 from protocol.limits import NetworkLimits
-from protocol.messages import BlockReply, BlockRequest, ConsensusMessage, Proposal, Relay, Vote
+from protocol.messages.consensus import (
+    BlockReply,
+    BlockRequest,
+    ConsensusMessage,
+    Forward,
+    Proposal,
+    Relay,
+    Vote,
+)
 from protocol.step import Chain, Now, Output
 from protocol.tally import Tally
 
@@ -60,12 +68,12 @@ class Simplex:
         self.tally = Tally(committee)
         self.ballot = None if key is None else Ballot(committee, key, record)
         self.may_vote = True
+        self.view = max(root.view + 1, 0 if self.ballot is None else self.ballot.record.view)
         self._unsaved: list[Certificate] = []
         for certificate in certificates:
             if self.certificates.is_news(certificate):
                 self.certificates.add(certificate)
-        signed_through = 0 if self.ballot is None else self.ballot.record.view
-        self.view = max(root.view + 1, signed_through)
+                self.view = max(self.view, certificate.statement.view + 1)
         # Statements from before a restart count like those of others.
         self._restored = [] if self.ballot is None else self.ballot.standing(self.view, root.view)
         self._leaders = leader_order(committee)
@@ -96,6 +104,8 @@ class Simplex:
                     self._output.sends.append((sender, BlockReply(block)))
             case BlockReply(block):
                 self._receive_block(block)
+            case Forward():
+                pass  # The mempool's, not ours; that it came shows that work may be waiting.
         return self._finish(now)
 
     def tick(self, now: Now) -> Output:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from protocol.ballot import VoteRecord
 from protocol.blocks import Block, BlockHash, Certificate
-from protocol.messages import ConsensusMessage
+from protocol.messages.consensus import ConsensusMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from protocol.blocks import (
     is_statement,
     verify_statement,
 )
-from protocol.messages import Vote
+from protocol.messages.consensus import Vote
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from protocol.codec import digest
 from protocol.consensus import Simplex
 from protocol.keys import SigningKey
 from protocol.limits import NetworkLimits
-from protocol.messages import ConsensusMessage, Proposal, Vote
+from protocol.messages.consensus import ConsensusMessage, Proposal, Vote
 from protocol.step import Now, Output
 
 NETWORK = NetworkId(digest("test", b"network"))

@@ -11,6 +11,10 @@ from tests.consensus_world import NETWORK, World
 
 SEEDS = int(os.environ.get("CHARTMESH_CONSENSUS_SEEDS", "60"))
 
+# 168: own statements were not counted again after a restart. 1290: a stored nullification was not
+# taken as the way into the next view.
+SEEDS_THAT_FAILED = [168, 1290]
+
 
 def shake(world: World, dice: random.Random, acts: int, *, all_down: bool) -> None:
     """Random acts: submit, crash, restart, cut links, change loss."""
@@ -45,7 +49,7 @@ def heal(world: World) -> None:
     world.run_until(world.now_ms + 120_000)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", [*range(SEEDS), *SEEDS_THAT_FAILED])
 def test_no_fork_no_double_vote_and_all_converge_after_healing(seed: int) -> None:
     dice = random.Random(f"faults/{seed}")
     world = World(dice.choice([1, 2, 3, 4, 4, 4, 5, 5, 6, 7]), seed)

@@ -46,7 +46,20 @@ class BlockReply(Wire, frozen=True, tag=5):
     block: Block
 
 
-ConsensusMessage = Proposal | Vote | Relay | BlockRequest | BlockReply
+class Submission(Wire, frozen=True):
+    """A transaction with the sealed bytes that travel beside it (empty where it names none)."""
+
+    transaction: bytes
+    sealed: bytes
+
+
+class Forward(Wire, frozen=True, tag=6):
+    """Transactions for the mempools of all validators."""
+
+    submissions: tuple[Submission, ...]
+
+
+ConsensusMessage = Proposal | Vote | Relay | BlockRequest | BlockReply | Forward
 
 
 def decode_consensus(raw: bytes) -> ConsensusMessage:
@@ -76,6 +89,8 @@ def decode_consensus(raw: bytes) -> ConsensusMessage:
             _require(len(block) == HASH_BYTES)
         case BlockReply(block):
             check_block(block)
+        case Forward(submissions):
+            _require(0 < len(submissions) <= limits.BLOCK_TRANSACTIONS_MAX)
     return message
 
 

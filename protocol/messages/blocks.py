@@ -1,0 +1,90 @@
+"""The `blocks` protocol: catch-up by height range, for members and (headers apart) nobody else.
+
+Requests and replies travel one frame each on a kept stream, in turn.
+"""
+
+from protocol import limits
+from protocol.blocks import Block, Certificate, check_block
+from protocol.codec import Wire, decode
+from protocol.errors import Malformed
+
+NONCE_BYTES = 16
+
+
+class FinalBlock(Wire, frozen=True):
+    """A block with its own finalization: what the gossip topic `blocks` carries."""
+
+    block: Block
+    certificate: Certificate
+
+
+class BlocksRequest(Wire, frozen=True, tag=1):
+    """Asks for final blocks from `height` on, as many as fit the reply."""
+
+    height: int
+
+
+class TimeRequest(Wire, frozen=True, tag=2):
+    """Asks what time it is there, and how far the ledger is."""
+
+    nonce: bytes
+
+
+class BlocksReply(Wire, frozen=True, tag=3):
+    """Consecutive blocks, the last with its own finalization; none where there is nothing newer."""
+
+    blocks: tuple[Block, ...]
+    certificate: Certificate | None
+    head: int
+
+
+class TimeReply(Wire, frozen=True, tag=4):
+    nonce: bytes
+    time_ms: int
+    head: int
+
+
+BlocksQuestion = BlocksRequest | TimeRequest
+
+
+def decode_question(raw: bytes) -> BlocksQuestion:
+    """Raises Malformed."""
+    question: BlocksQuestion = decode(
+        BlocksQuestion,  # type: ignore[arg-type]
+        raw,
+        limit=limits.CONTROL_FRAME_BYTES_MAX,
+    )
+    match question:
+        case BlocksRequest(height):
+            _require(height >= 0)
+        case TimeRequest(nonce):
+            _require(len(nonce) == NONCE_BYTES)
+    return question
+
+
+def decode_blocks_reply(raw: bytes) -> BlocksReply:
+    """Raises Malformed where the reply is not one, or has blocks without a certificate."""
+    reply = decode(BlocksReply, raw, limit=limits.BLOCKS_REPLY_BYTES_MAX)
+    for block in reply.blocks:
+        check_block(block)
+    _require(bool(reply.blocks) == (reply.certificate is not None))
+    return reply
+
+
+def decode_time_reply(raw: bytes, nonce: bytes) -> TimeReply:
+    """Raises Malformed, also where the answer is to another nonce."""
+    reply = decode(TimeReply, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+    _require(reply.nonce == nonce and reply.time_ms >= 0 and reply.head >= 0)
+    return reply
+
+
+def decode_final_block(raw: bytes) -> FinalBlock:
+    """Raises Malformed."""
+    final = decode(FinalBlock, raw, limit=limits.GOSSIP_BYTES_MAX)
+    check_block(final.block)
+    return final
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise Malformed("blocks message has a field out of its limits")
