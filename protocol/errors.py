@@ -38,6 +38,7 @@ class Code(StrEnum):
     STORE_DAMAGED = "store-damaged"
     STORE_NEWER = "store-newer"
     STORE_FULL = "store-full"
+    STORE_FAILED = "store-failed"
     KEY_FILE = "key-file"
     CONFIG = "config"
     PORT_IN_USE = "port-in-use"
@@ -97,12 +98,56 @@ class Refused(ChartmeshError):
         super().__init__(self.MESSAGE, self.HINT)
 
 
+class Rejection(StrEnum):
+    """Why the ledger does not take a transaction. The words are stable; hints are in `Rejected`."""
+
+    UNKNOWN_TOKEN = "unknown-token"
+    ERASED = "erased"
+    NOT_MEMBER = "not-a-member"
+    ENROLMENT_EXPIRED = "enrolment-expired"
+    KEY_USED = "owner-key-used-before"
+    SAME_KEY = "next-key-is-owner-key"
+    NOT_OWNER = "not-the-owner"
+    GENERATION = "other-generation"
+    NEXT_KEY = "wrong-next-key"
+    KEEP = "keeps-no-live-grant"
+    ALREADY_GRANTED = "already-granted"
+    ALREADY_REVOKED = "already-revoked"
+    REVOKED = "grant-was-revoked"
+    GRANTS_FULL = "too-many-grants"
+    AUDIT_SEQUENCE = "audit-sequence-not-higher"
+    AUDIT_TOO_SOON = "audit-head-too-soon"
+    SEALED = "wrong-sealed-bytes"
+
+
+_REJECTION_HINTS = {
+    Rejection.UNKNOWN_TOKEN: "wait until the record is final, or check its id",
+    Rejection.ERASED: "the patient erased this record; nothing can be done with it any more",
+    Rejection.NOT_MEMBER: "only members of the network post this; see `chartmesh network members`",
+    Rejection.ENROLMENT_EXPIRED: "ask the patient for a new receive code",
+    Rejection.KEY_USED: "ask the patient for a new receive code; each is good for one record",
+    Rejection.SAME_KEY: "make new keys: the next key must differ from the owner key",
+    Rejection.NOT_OWNER: "sign with the record's present owner key",
+    Rejection.GENERATION: "the record's keys have changed since; look at it again and sign anew",
+    Rejection.NEXT_KEY: "the 24 words are not those of this record's owner",
+    Rejection.KEEP: "keep only shares that are final and belong to the present keys",
+    Rejection.ALREADY_GRANTED: "nothing to do: this share is on the ledger",
+    Rejection.ALREADY_REVOKED: "nothing to do: this share has ended",
+    Rejection.REVOKED: "a share that was stopped stays stopped; make a new one",
+    Rejection.GRANTS_FULL: "rotate the record's keys, keeping the shares still needed",
+    Rejection.AUDIT_SEQUENCE: "a newer head of this audit log is on the ledger already",
+    Rejection.AUDIT_TOO_SOON: "audit heads are posted once an hour",
+    Rejection.SEALED: "send the sealed bytes whose hash the transaction names",
+}
+
+
 class Rejected(ChartmeshError):
-    """The ledger does not take this transaction; `reason` is a stable word."""
+    """The ledger does not take this transaction; `reason` is a `Rejection` or another stable word."""
 
     code: Code = Code.REJECTED
 
     def __init__(self, reason: str, hint: str = "") -> None:
+        hint = hint or _REJECTION_HINTS.get(reason, "")  # type: ignore[call-overload]
         super().__init__(f"transaction rejected: {reason}", hint)
         self.reason = reason
 
