@@ -1,0 +1,160 @@
+"""Every key of every database, as pure functions: the one place where prefixes are given out.
+
+Numbers are big-endian, so that key order is number order. Each prefix ends in `/` and none begins
+another. The ledger, the blobs and the audit log are separate databases; their prefixes differ all the
+same, so that a key tells what it is wherever it is seen.
+"""
+
+SCHEMA = 1  # raised when a key or a value changes its meaning
+
+# Ledger database.
+STATE = b"state/"
+BLOCK = b"block/"
+CERTIFICATE = b"certificate/"
+BLOCK_HEIGHT = b"height/"
+TRANSACTION = b"transaction/"
+SEALED = b"sealed/"
+PENDING = b"pending/"
+DENIED = b"denied/"
+HEAD = b"head/"
+CANDIDATE = b"candidate/"
+CANDIDATE_CERTIFICATE = b"candidate-certificate/"
+SIGNED = b"signed/"
+
+# Audit database.
+AUDIT = b"audit/"
+AUDIT_TOKEN = b"audit-token/"
+
+# Blob database.
+CHUNK = b"chunk/"
+BLOB = b"blob/"
+
+# What a node knows for itself: a wallet's records, names that stay local.
+WALLET = b"wallet/"
+LOCAL_NAME = b"name/"
+
+# In every database: the count and rolling hash of a counted prefix.
+COUNTED = b"counted/"
+
+_HEIGHT_BYTES = 8
+_INDEX_BYTES = 4
+
+
+def after(prefix: bytes) -> bytes | None:
+    """The smallest key above all keys that begin with `prefix`, or None where there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes((trimmed[-1] + 1,)) if trimmed else None
+
+
+def state(key: bytes) -> bytes:
+    """A leaf of the ledger state, by its 32-byte key in the state map."""
+    return STATE + key
+
+
+def block(height: int) -> bytes:
+    """The final block of a height."""
+    return BLOCK + _height(height)
+
+
+def certificate(height: int) -> bytes:
+    """The finalization certificate of a height."""
+    return CERTIFICATE + _height(height)
+
+
+def block_height(block_hash: bytes) -> bytes:
+    """The height of a final block, 8 bytes big-endian, by its hash."""
+    return BLOCK_HEIGHT + block_hash
+
+
+def transaction(transaction_id: bytes) -> bytes:
+    """The position of a final transaction (see `position`)."""
+    return TRANSACTION + transaction_id
+
+
+def position(height: int, index: int) -> bytes:
+    """The value under `transaction`: the height of its block and its index there."""
+    return _height(height) + index.to_bytes(_INDEX_BYTES, "big")
+
+
+def read_position(value: bytes) -> tuple[int, int]:
+    """The height and index of a `position`."""
+    return read_height(value[:_HEIGHT_BYTES]), int.from_bytes(value[_HEIGHT_BYTES:], "big")
+
+
+def read_height(value: bytes) -> int:
+    """The number of 8 bytes big-endian, as at the end of `block` or `certificate` keys."""
+    return int.from_bytes(value, "big")
+
+
+def sealed(sealed_hash: bytes) -> bytes:
+    """Detached sealed bytes, by their hash."""
+    return SEALED + sealed_hash
+
+
+def pending(transaction_id: bytes) -> bytes:
+    """A transaction that was accepted and is not final yet."""
+    return PENDING + transaction_id
+
+
+def denied(token: bytes, grant: bytes) -> bytes:
+    """A revocation that counts from sight on, final or not."""
+    return DENIED + token + grant
+
+
+def head() -> bytes:
+    """The pointer to the newest final block."""
+    return HEAD
+
+
+def candidate(block_hash: bytes) -> bytes:
+    """A block that this node voted for and that is not final yet."""
+    return CANDIDATE + block_hash
+
+
+def candidate_certificate(view: int, phase: int) -> bytes:
+    """A certificate above the newest final block that something this node signed rests on."""
+    return CANDIDATE_CERTIFICATE + _height(view) + bytes((phase,))
+
+
+def signed() -> bytes:
+    """The vote record before the newest: a vote file that is behind it was rolled back."""
+    return SIGNED
+
+
+def audit(sequence: int) -> bytes:
+    """An audit record, by its place in the chain."""
+    return AUDIT + _height(sequence)
+
+
+def audit_token(token: bytes, sequence: int) -> bytes:
+    """An entry of the index from tokens to audit records; the value is empty."""
+    return AUDIT_TOKEN + token + _height(sequence)
+
+
+def chunk(root: bytes, index: int) -> bytes:
+    """A ciphertext chunk, by content root and index: a blob's chunks lie side by side, in order."""
+    return CHUNK + root + index.to_bytes(_INDEX_BYTES, "big")
+
+
+def blob(root: bytes) -> bytes:
+    """What a holder knows of one blob, by content root."""
+    return BLOB + root
+
+
+def wallet(name: bytes) -> bytes:
+    """An entry of the wallet's own records."""
+    return WALLET + name
+
+
+def local_name(name: str) -> bytes:
+    """What a local name stands for; local names never leave the node."""
+    return LOCAL_NAME + name.encode()
+
+
+def counted(prefix: bytes) -> bytes:
+    """The count and rolling hash of the entries under `prefix`."""
+    return COUNTED + prefix
+
+
+def _height(number: int) -> bytes:
+    return number.to_bytes(_HEIGHT_BYTES, "big")
