@@ -92,12 +92,16 @@ class LevelDbStore:
 
     def iterate(self, prefix: bytes, *, start: bytes = b"") -> Iterator[Put]:
         """The entries as they were at the call, whatever is written meanwhile."""
-        entries = self._usable().iterator(
-            start=max(prefix, start),
-            stop=layout.after(prefix),
-            verify_checksums=True,
-            fill_cache=False,
-        )
+        database = self._usable()
+        try:
+            entries = database.iterator(
+                start=max(prefix, start),
+                stop=layout.after(prefix),
+                verify_checksums=True,
+                fill_cache=False,
+            )
+        except (plyvel.Error, RuntimeError) as error:
+            raise _unreadable(self._path, error) from error
         return self._checked(entries)
 
     def disk_bytes(self) -> int:
