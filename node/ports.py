@@ -6,11 +6,17 @@ milliseconds unless a name says otherwise; deadlines are enforced by the caller 
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from protocol.keys import PublicKey
+
+if TYPE_CHECKING:
+    # The stubs that come with libp2p hide trio's own.
+    from trio_typing import TaskStatus as TaskStatus
+else:
+    TaskStatus = trio.TaskStatus
 
 T = TypeVar("T")
 

@@ -197,6 +197,15 @@ def named_sealed_hash(body: Body) -> bytes | None:
             return None
 
 
+def sealed_token(name: TransactionId, body: Body) -> TokenId:
+    """The token that the sealed bytes beside a transaction belong to."""
+    match body:
+        case Grant() | Transfer() | Rotate():
+            return body.token
+        case _:
+            return TokenId(name)
+
+
 def sign_enrolment(enrolment: Enrolment, owner: SigningKey, network: bytes) -> SignedEnrolment:
     """The patient's signature under a one-time owner key."""
     raw = encode(enrolment)

@@ -1,0 +1,211 @@
+"""The consensus service: drives the Simplex machine over datagrams, the store and the vote file.
+
+One task steps the machine. Each turn takes in all that waits, makes what was signed durable in one
+go, and only then sends it: a vote that left the process is never forgotten.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from node.journal import VoteJournal
+from node.ledger import ExecutedBlock, Ledger
+from node.ports import Clock, Offload, TaskStatus, Transport
+from node.submissions import Submissions
+from protocol import limits
+from protocol.blocks import Block, Certificate, Committee, Member, block_hash
+from protocol.codec import encode
+from protocol.consensus import Simplex
+from protocol.keys import PublicKey, SigningKey
+from protocol.messages.consensus import (
+    BlockReply,
+    ConsensusMessage,
+    Forward,
+    Proposal,
+    decode_consensus,
+)
+from protocol.step import Now, Output
+from protocol.tree import BlockTree, require_execution
+
+PROTOCOL = "consensus"
+INBOX_MAX = 4096
+VERIFY_TOGETHER_MIN = 16
+_log = logging.getLogger(__name__)
+
+
+class ConsensusService:
+    """Orders transactions with the other validators and commits what is final.
+
+    A node without a vote in the epoch, or whose vote file cannot be trusted, only listens.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        ledger: Ledger,
+        tree: BlockTree,
+        submissions: Submissions,
+        journal: VoteJournal,
+        committee: Committee,
+        members: Sequence[Member],
+        key: SigningKey | None,
+        clock: Clock,
+        offload: Offload,
+        on_behind: Callable[[], None],
+        on_final: Callable[[Block, Certificate], None],
+    ) -> None:
+        self._transport, self._ledger, self._tree = transport, ledger, tree
+        self._submissions, self._journal = submissions, journal
+        self._clock, self._offload = clock, offload
+        self._on_behind, self._on_final = on_behind, on_final
+        by_vote_key = {member.vote_key: member.id_key for member in members}
+        self._peers = [by_vote_key[vote_key] for vote_key in committee.validators]
+        self._inbox: list[tuple[int | None, ConsensusMessage]] = []
+        self._reconnected: set[int] = set()
+        self._wake = trio.Event()
+        self._turn = trio.Lock()
+        record = journal.load(committee.epoch)
+        blocks, certificates = journal.candidates()
+        for block in blocks:
+            tree.add(block)
+        self.is_learner = key is None or journal.is_lost or committee.index(key.public) is None
+        self.machine = Simplex(
+            committee=committee,
+            limits=ledger.state.limits,
+            chain=tree,
+            root=ledger.head.header,
+            root_certificate=ledger.head.certificate,
+            key=None if self.is_learner else key,
+            record=record,
+            certificates=certificates,
+        )
+        transport.serve_datagrams(PROTOCOL, self._receive, limit=limits.CONSENSUS_FRAME_BYTES_MAX)
+        transport.on_connected(self._connected)
+        submissions.on_added(self.wake)
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        while True:
+            await self._wait()
+            async with self._turn:
+                await self._step()
+
+    def set_clock_is_good(self, is_good: bool) -> None:
+        """A node whose clock is off from the members' does not vote."""
+        self.machine.may_vote = is_good
+
+    def wake(self) -> None:
+        """Steps the machine soon: a message came, or work."""
+        self._wake.set()
+
+    async def adopt(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        """Commits final blocks learned from others: consecutive, above the head, verified.
+
+        `certificate` finalizes the last. Blocks that are final here by now are skipped.
+        """
+        async with self._turn:
+            blocks = [block for block in blocks if block.header.height > self._ledger.height]
+            if not blocks:
+                return
+            for block in blocks:
+                await self._verify(block)
+                self._tree.add(block)
+            await self._commit(blocks, certificate)
+            await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
+
+    def now(self) -> Now:
+        return Now(self._clock.elapsed_ms(), self._clock.wall_ms())
+
+    # Inbound.
+
+    async def _receive(self, peer: PublicKey, payload: bytes) -> None:
+        message = decode_consensus(payload)
+        sender = self._peers.index(peer) if peer in self._peers else None
+        match message:
+            case Forward(submissions):
+                await self._submissions.receive(peer, submissions)
+            case Proposal(block) | BlockReply(block):
+                await self._verify(block)
+        if len(self._inbox) < INBOX_MAX:
+            self._inbox.append((sender, message))
+            self.wake()
+
+    async def _verify(self, block: Block) -> None:
+        """Checks the signatures not seen before; raises Malformed. Many are checked in two threads."""
+        unseen = self._tree.verified.unseen(block.transactions)
+        if len(unseen) < VERIFY_TOGETHER_MIN:
+            for raw in unseen:
+                self._tree.verified.verify(raw)
+            return
+        check = self._tree.verified.check
+        verified = await self._offload.run(lambda: [check(raw) for raw in unseen])
+        for transaction in verified:
+            self._tree.verified.add(transaction)
+
+    def _connected(self, peer: PublicKey) -> None:
+        if peer in self._peers:
+            self._reconnected.add(self._peers.index(peer))
+            self.wake()
+
+    # The turn.
+
+    async def _wait(self) -> None:
+        now = self.now()
+        wake_ms = self.machine.wake_ms(now)
+        heartbeat = self._ledger.head.header.time_ms + self._ledger.state.limits.heartbeat_ms
+        until_heartbeat_ms = heartbeat - now.wall_ms
+        waits_ms = [] if wake_ms is None else [wake_ms - now.elapsed_ms]
+        if wake_ms is None or until_heartbeat_ms > 0:
+            waits_ms.append(max(until_heartbeat_ms, 1))
+        with trio.move_on_after(max(0, min(waits_ms, default=0)) / 1000):
+            await self._wake.wait()
+        self._wake = trio.Event()
+
+    async def _step(self) -> None:
+        now = self.now()
+        wake_ms = self.machine.wake_ms(now)
+        if wake_ms is not None and wake_ms <= now.elapsed_ms:
+            self._tree.sweep(now)
+        inbox, self._inbox = self._inbox, []
+        outputs = [self.machine.receive(message, sender, now) for sender, message in inbox]
+        reconnected, self._reconnected = sorted(self._reconnected), set()
+        outputs.extend(self.machine.reconnected(peer, now) for peer in reconnected)
+        outputs.append(self.machine.tick(now))
+        await self._carry_out(outputs)
+
+    async def _carry_out(self, outputs: Sequence[Output]) -> None:
+        """What the machine asked for: store, record, send, commit, in this order."""
+        records = [output.record for output in outputs if output.record is not None]
+        if records:
+            blocks = [block for output in outputs for block in output.blocks]
+            certificates = [item for output in outputs for item in output.certificates]
+            await self._offload.run(lambda: self._journal.save(records[-1], blocks, certificates))
+        for output in outputs:
+            for to, message in output.sends:
+                self._send(to, message)
+        for output in outputs:
+            for final, certificate in output.finalized:
+                await self._commit(final, certificate)
+        if any(output.behind for output in outputs):
+            self._on_behind()
+
+    def _send(self, to: int | None, message: ConsensusMessage) -> None:
+        payload = encode(message)
+        for index in range(len(self._peers)) if to is None else (to,):
+            if self._peers[index] != self._transport.identity:
+                self._transport.send(self._peers[index], PROTOCOL, payload)
+
+    async def _commit(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        executed: list[ExecutedBlock] = []
+        for block in blocks:
+            execution = require_execution(self._tree.execute(block_hash(block.header), is_final=True))
+            executed.append(ExecutedBlock(block, self._tree.transactions(block), execution))
+        await self._ledger.commit(executed, certificate)
+        header = blocks[-1].header
+        self._tree.move_root(header, executed[-1].execution.state)
+        self._journal.forget_through(header.view)
+        self._submissions.settle(blocks)
+        self._on_final(blocks[-1], certificate)
+        _log.debug("height %d is final", header.height)

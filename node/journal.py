@@ -1,0 +1,93 @@
+"""What a validator signed, and what that rests on, durable before it leaves the process.
+
+The record goes to the vote file; the blocks voted for and the certificates go to the ledger's store,
+where a restart finds them. The store also keeps the record before the newest, so that a vote file that
+was put back from a copy is noticed: then the node must not vote again under its key.
+"""
+
+from collections.abc import Sequence
+
+from node.ports import Put, Store, VoteFile
+from node.store import layout
+from protocol import limits
+from protocol.ballot import VoteRecord
+from protocol.blocks import Block, Certificate, block_hash
+from protocol.codec import decode, encode
+from protocol.errors import StorageError
+
+_RECORD_BYTES_MAX = limits.KIB
+
+
+class VoteJournal:
+    """The vote file beside the candidates in the store. `is_lost` says why the node only learns."""
+
+    def __init__(self, *, store: Store, votes: VoteFile | None) -> None:
+        self._store, self._votes = store, votes
+        self._newest: bytes | None = None
+        self._kept: dict[bytes, int] = {}
+        self.loss = "" if votes is not None else "this node has no vote file"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the past votes cannot be known: the node must not sign."""
+        return bool(self.loss)
+
+    def load(self, epoch: int) -> VoteRecord | None:
+        """The newest record of this epoch; None where there is none or it cannot be trusted."""
+        if self._votes is None:
+            return None
+        try:
+            raw = self._votes.load()
+        except StorageError as error:
+            self.loss = error.message
+            return None
+        record = None if raw is None else decode(VoteRecord, raw, limit=_RECORD_BYTES_MAX)
+        before = self._store.get(layout.signed())
+        if before is not None:
+            known = decode(VoteRecord, before, limit=_RECORD_BYTES_MAX)
+            if record is None or (record.epoch, record.view) < (known.epoch, known.view):
+                self.loss = "the vote file is older than the store: it was put back from a copy"
+                return None
+        self._newest = raw
+        return record if record is not None and record.epoch == epoch else None
+
+    def save(
+        self, record: VoteRecord, blocks: Sequence[Block], certificates: Sequence[Certificate]
+    ) -> None:
+        """Durable when it returns. Raises StorageError, after which nothing may be sent."""
+        puts: list[Put] = []
+        for block in blocks:
+            puts.append((layout.candidate(block_hash(block.header)), encode(block)))
+            self._kept[puts[-1][0]] = block.header.view
+        for certificate in certificates:
+            statement = certificate.statement
+            key = layout.candidate_certificate(statement.view, statement.phase)
+            puts.append((key, encode(certificate)))
+            self._kept[key] = statement.view
+        if self._newest is not None:
+            puts.append((layout.signed(), self._newest))
+        if puts:
+            self._store.write(puts, sync=bool(blocks or certificates))
+        self._newest = encode(record)
+        assert self._votes is not None
+        self._votes.save(self._newest)
+
+    def candidates(self) -> tuple[list[Block], list[Certificate]]:
+        """The blocks voted for and the certificates above the newest final block."""
+        blocks: list[Block] = []
+        certificates: list[Certificate] = []
+        for key, raw in self._store.iterate(layout.CANDIDATE):
+            blocks.append(decode(Block, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX))
+            self._kept[key] = blocks[-1].header.view
+        for key, raw in self._store.iterate(layout.CANDIDATE_CERTIFICATE):
+            certificates.append(decode(Certificate, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX))
+            self._kept[key] = certificates[-1].statement.view
+        return sorted(blocks, key=lambda block: block.header.height), certificates
+
+    def forget_through(self, view: int) -> None:
+        """Drops what a final block of `view` made pointless. Not synced: it is only space."""
+        stale = [key for key, signed_view in self._kept.items() if signed_view <= view]
+        for key in stale:
+            del self._kept[key]
+        if stale:
+            self._store.write((), stale)

@@ -1,0 +1,239 @@
+"""The final chain on the store, and the state after it: what every other service reads.
+
+A block is committed in one synced batch with its certificate, the state it changes, and the pointer
+to the head. At start the state is read in a full pass and its root compared with the head's header,
+so that an index that silently reads short shows before anything is served or voted on.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from node.ports import Clock, Offload, Put, Store
+from node.store import layout
+from node.store.counted import CountedPrefix
+from protocol import limits
+from protocol.access import Freshness
+from protocol.blocks import Block, Certificate, Genesis, Header, block_hash
+from protocol.chain import Execution, genesis_header
+from protocol.codec import Wire, decode, encode
+from protocol.errors import StorageError
+from protocol.state import LedgerState, genesis_state
+from protocol.statemap import StateMap
+from protocol.transactions import (
+    GrantId,
+    Revoke,
+    TokenId,
+    TransactionId,
+    VerifiedTransaction,
+    decode_transaction,
+    named_sealed_hash,
+    sealed_token,
+)
+
+_BLOCK_BYTES_MAX = limits.CONSENSUS_FRAME_BYTES_MAX
+
+
+class Head(Wire, frozen=True):
+    """The newest final block, as stored. The certificate is absent only for the genesis block."""
+
+    header: Header
+    certificate: Certificate | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizedBlock:
+    """What observers of the chain are told, after it is durable."""
+
+    block: Block
+    transactions: tuple[VerifiedTransaction, ...]
+    certificate: Certificate | None
+    state: LedgerState
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedBlock:
+    """A block that is final, and what executing it gave."""
+
+    block: Block
+    transactions: tuple[VerifiedTransaction, ...]
+    execution: Execution
+
+
+Observer = Callable[[FinalizedBlock], None]
+
+
+class Ledger:
+    """One writer: the consensus service commits, everyone reads."""
+
+    def __init__(self, *, genesis: Genesis, store: Store, clock: Clock, offload: Offload) -> None:
+        self.genesis = genesis
+        self._store, self._clock, self._offload = store, clock, offload
+        self._denied = CountedPrefix(store, layout.DENIED)
+        self._observers: list[Observer] = []
+        self._advanced = trio.Event()
+        self._denying = trio.Lock()
+        self._denied.verify()
+        self.head, self.state = self._load()
+        self._seen_elapsed_ms: int | None = None
+
+    # Reading.
+
+    @property
+    def height(self) -> int:
+        return self.head.header.height
+
+    def block(self, height: int) -> Block | None:
+        """A final block with the sealed bytes that are still kept; those deleted read as empty."""
+        raw = self._store.get(layout.block(height))
+        if raw is None:
+            return None
+        block = decode(Block, raw, limit=_BLOCK_BYTES_MAX)
+        return Block(block.header, block.transactions, tuple(map(self._sealed_of, block.transactions)))
+
+    def certificate(self, height: int) -> Certificate | None:
+        """The finalization signed for this very height, if one was; a later one covers it too."""
+        raw = self._store.get(layout.certificate(height))
+        return None if raw is None else decode(Certificate, raw, limit=_BLOCK_BYTES_MAX)
+
+    def position(self, name: TransactionId) -> tuple[int, int] | None:
+        """The height and index of a final transaction."""
+        raw = self._store.get(layout.transaction(name))
+        return None if raw is None else layout.read_position(raw)
+
+    def sealed(self, token: TokenId, sealed_hash: bytes) -> bytes | None:
+        """Detached sealed bytes, unless they were deleted."""
+        return self._store.get(layout.sealed(token, sealed_hash))
+
+    def freshness(self, *, clock_is_good: bool) -> Freshness:
+        """How old the newest final block is, by the wall and by a clock that counts suspend.
+
+        A block that was read from the store says nothing on the elapsed clock: before the first new
+        one since the start, only its own time counts.
+        """
+        wall_ms, seen = self._clock.wall_ms(), self._seen_elapsed_ms
+        age_ms = max(0, wall_ms - self.head.header.time_ms)
+        elapsed = age_ms if seen is None else self._clock.elapsed_ms() - seen
+        return Freshness(
+            final_time_ms=self.head.header.time_ms,
+            wall_ms=wall_ms,
+            elapsed_since_final_ms=elapsed,
+            clock_is_good=clock_is_good,
+        )
+
+    # Revocations at sight.
+
+    def is_denied(self, token: TokenId, grant: GrantId) -> bool:
+        """Whether a validly signed revocation was ever seen here, final or not. A point read."""
+        return self._store.get(layout.denied(token, grant)) is not None
+
+    async def deny(self, revoke: Revoke) -> None:
+        """Remembers a revocation for good; durable when it returns. The caller verified its signer."""
+        key = layout.denied(revoke.token, revoke.grant_id)
+        async with self._denying:
+            if self._store.get(key) is not None:
+                return
+            await self._offload.run(lambda: self._denied.write([(key, b"\x01")], sync=True))
+
+    # Writing.
+
+    async def commit(self, executed: Sequence[ExecutedBlock], certificate: Certificate) -> None:
+        """Makes blocks final on this node: durable, then told to observers in order.
+
+        `executed` are consecutive blocks above the head, and `certificate` finalizes the last.
+        """
+        last = executed[-1]
+        puts: dict[bytes, bytes] = {}
+        deletes: set[bytes] = set()
+        for item in executed:
+            puts.update(_block_puts(item.block, item.transactions))
+            puts.update((layout.state(key), value) for key, value in item.execution.changes.items())
+            deletes.update(self._dropped(item.execution, puts))
+            deletes.update(layout.pending(transaction.id) for transaction in item.transactions)
+        height = last.block.header.height
+        head = Head(last.block.header, certificate)
+        puts |= {layout.certificate(height): encode(certificate), layout.head(): encode(head)}
+        kept = [put for put in puts.items() if put[0] not in deletes]
+        await self._offload.run(lambda: self._store.write(kept, deletes, sync=True))
+        self.head, self.state = head, last.execution.state
+        self._seen_elapsed_ms = self._clock.elapsed_ms() - self._age_ms(last.block.header)
+        for item in executed:
+            own = certificate if item is last else None
+            final = FinalizedBlock(item.block, item.transactions, own, item.execution.state)
+            for observer in self._observers:
+                observer(final)
+        self._advanced.set()
+        self._advanced = trio.Event()
+
+    def _dropped(self, execution: Execution, puts: Iterable[bytes]) -> Iterable[bytes]:
+        """The keys of sealed bytes whose access ended: named ones, and of a token whose generation
+        ended all but the kept."""
+        for token, name in execution.dropped_sealed:
+            yield layout.sealed(token, name)
+        for token, names in execution.kept_sealed.items():
+            prefix = layout.sealed(token)
+            stored = [key for key, _ in self._store.iterate(prefix)]
+            stored.extend(key for key in puts if key.startswith(prefix))
+            yield from (key for key in stored if key[len(prefix) :] not in names)
+
+    def observe(self, observer: Observer) -> None:
+        """Calls `observer` for each block that becomes final, after it is durable."""
+        self._observers.append(observer)
+
+    async def wait_advanced(self) -> None:
+        """Returns once another block is final."""
+        await self._advanced.wait()
+
+    def _age_ms(self, header: Header) -> int:
+        """Arrival does not make a block fresh: its age counts from the time it carries."""
+        return max(0, self._clock.wall_ms() - header.time_ms)
+
+    def _sealed_of(self, raw: bytes) -> bytes:
+        transaction = decode_transaction(raw)
+        name = named_sealed_hash(transaction.body)
+        if name is None:
+            return b""
+        return self.sealed(sealed_token(transaction.id, transaction.body), name) or b""
+
+    def _load(self) -> tuple[Head, LedgerState]:
+        origin = genesis_state(self.genesis)
+        raw = self._store.get(layout.head())
+        if raw is None:
+            if next(self._store.iterate(layout.STATE), None) is not None:
+                raise StorageError(
+                    "the ledger has a state but no head", "rebuild it from the other clinics"
+                )
+            header = genesis_header(self.genesis)
+            self._store.write(
+                [
+                    *((layout.state(key), value) for key, value in origin.entries.items()),
+                    *_block_puts(Block(header, (), ()), ()),
+                    (layout.head(), encode(Head(header, None))),
+                ],
+                sync=True,
+            )
+            return Head(header, None), origin
+        head = decode(Head, raw, limit=_BLOCK_BYTES_MAX)
+        strip = len(layout.STATE)
+        entries = StateMap.from_sorted(
+            (key[strip:], value) for key, value in self._store.iterate(layout.STATE)
+        )
+        if entries.root != head.header.state_root:
+            raise StorageError(
+                "the ledger's state does not match its newest final block",
+                "move the ledger database away and restart: it is fetched again from the other clinics",
+            )
+        return head, LedgerState(origin.network, origin.limits, entries)
+
+
+def _block_puts(block: Block, transactions: Sequence[VerifiedTransaction]) -> Iterable[Put]:
+    header = block.header
+    stripped = Block(header, block.transactions, tuple(b"" for _ in block.sealed))
+    yield layout.block(header.height), encode(stripped)
+    yield layout.block_height(block_hash(header)), header.height.to_bytes(8, "big")
+    for index, (transaction, sealed) in enumerate(zip(transactions, block.sealed, strict=True)):
+        yield layout.transaction(transaction.id), layout.position(header.height, index)
+        name = named_sealed_hash(transaction.body)
+        if sealed and name is not None:
+            yield layout.sealed(sealed_token(transaction.id, transaction.body), name), sealed

@@ -1,0 +1,46 @@
+"""What shows, to whoever holds an earlier final header, that blocks are final: a chain, one certificate."""
+
+from collections.abc import Sequence
+
+from protocol import merkle
+from protocol.blocks import Block, Certificate, Committee, Header, Phase, block_hash, verify_certificate
+from protocol.chain import is_named_sealed
+from protocol.errors import Malformed, RemoteProtocolError
+from protocol.transactions import decode_transaction
+
+
+def verify_final(
+    root: Header, headers: Sequence[Header], certificate: Certificate, committee: Committee
+) -> None:
+    """Verifies that `headers` follow the final header `root` and that `certificate` finalizes the last.
+
+    Raises:
+        RemoteProtocolError: a link is broken, or the certificate is not one of this committee.
+    """
+    before = root
+    for header in headers:
+        linked = header.parent == block_hash(before) and header.height == before.height + 1
+        if not linked or header.network != committee.network or header.epoch != committee.epoch:
+            raise RemoteProtocolError("headers do not form a chain from the known one")
+        before = header
+    statement = certificate.statement
+    if statement.phase != Phase.FINALIZE or not headers or statement.block != block_hash(before):
+        raise RemoteProtocolError("certificate does not finalize the last header")
+    if not verify_certificate(certificate, committee):
+        raise RemoteProtocolError("finalization certificate does not verify")
+
+
+def check_contents(block: Block) -> None:
+    """Checks that a block's transactions and sealed bytes are those its header commits to.
+
+    Sealed bytes may be absent, since they are deleted when access ends; others are not accepted.
+
+    Raises:
+        Malformed: the contents are not the header's.
+    """
+    transactions = [decode_transaction(raw) for raw in block.transactions]
+    if merkle.root([transaction.id for transaction in transactions]) != block.header.tx_root:
+        raise Malformed("block's contents are not those of its header")
+    for transaction, sealed in zip(transactions, block.sealed, strict=True):
+        if sealed and not is_named_sealed(transaction.body, sealed):
+            raise Malformed("block's sealed bytes are not those that its transactions name")

@@ -1,0 +1,107 @@
+"""Transactions that wait to become final, and signatures already checked. Memory only, bounded."""
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from protocol import limits
+from protocol.blocks import NetworkId
+from protocol.errors import Code, UserError
+from protocol.transactions import (
+    TransactionId,
+    VerifiedTransaction,
+    decode_transaction,
+    transaction_id,
+    verify_transaction,
+)
+
+VERIFIED_MAX = 4 * limits.MEMPOOL_TRANSACTIONS_MAX
+
+
+class VerifiedCache:
+    """Each signature is checked once: from the mempool to the final block (first in, first out)."""
+
+    def __init__(self, network: NetworkId) -> None:
+        self.network = network
+        self._verified: dict[TransactionId, VerifiedTransaction] = {}
+
+    def verify(self, raw: bytes) -> VerifiedTransaction:
+        """The verified transaction of `raw`, from memory where it was seen. Raises Malformed."""
+        known = self._verified.get(transaction_id(raw))
+        return known if known is not None else self.add(self.check(raw))
+
+    def check(self, raw: bytes) -> VerifiedTransaction:
+        """Verifies without touching the memory, so that a thread may run it. Raises Malformed."""
+        return verify_transaction(decode_transaction(raw), self.network)
+
+    def unseen(self, raws: Iterable[bytes]) -> list[bytes]:
+        """Those of `raws` that `verify` would have to check."""
+        return [raw for raw in raws if transaction_id(raw) not in self._verified]
+
+    def add(self, transaction: VerifiedTransaction) -> VerifiedTransaction:
+        self._verified[transaction.id] = transaction
+        while len(self._verified) > VERIFIED_MAX:
+            del self._verified[next(iter(self._verified))]
+        return transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    transaction: VerifiedTransaction
+    sealed: bytes
+    sender: bytes
+
+
+class Mempool:
+    """Pending transactions by id, in order of arrival, with a quota for each sender."""
+
+    def __init__(self) -> None:
+        self._pending: dict[TransactionId, Pending] = {}
+        self._by_sender: dict[bytes, int] = {}
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pending
+
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self._pending.values())
+
+    def get(self, name: TransactionId) -> Pending | None:
+        return self._pending.get(name)
+
+    def add(self, pending: Pending) -> bool:
+        """Whether the transaction is new.
+
+        Raises:
+            UserError: LIMIT, where the mempool or the sender's share of it is full.
+        """
+        name, sender = pending.transaction.id, pending.sender
+        if name in self._pending:
+            return False
+        full = len(self._pending) >= limits.MEMPOOL_TRANSACTIONS_MAX
+        if full or self._by_sender.get(sender, 0) >= limits.MEMPOOL_PER_SENDER_MAX:
+            raise UserError(
+                "too many transactions wait to become final",
+                "try again in a few seconds",
+                code=Code.LIMIT,
+            )
+        self._pending[name] = pending
+        self._by_sender[sender] = self._by_sender.get(sender, 0) + 1
+        self.version += 1
+        return True
+
+    def remove(self, names: Iterable[TransactionId]) -> None:
+        for name in names:
+            pending = self._pending.pop(name, None)
+            if pending is None:
+                continue
+            self.version += 1
+            self._by_sender[pending.sender] -= 1
+            if not self._by_sender[pending.sender]:
+                del self._by_sender[pending.sender]
+
+    def without(self, names: Container[TransactionId]) -> Iterator[Pending]:
+        """Pending transactions in order of arrival, those of `names` left out."""
+        return (item for name, item in self._pending.items() if name not in names)

@@ -1,0 +1,197 @@
+"""Blocks above the newest final one, executed on overlays of its state: consensus' view of the ledger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocol.blocks import Block, BlockHash, Header, block_hash
+from protocol.chain import Execution, build_block, execute_block
+from protocol.errors import LocalProtocolError, Rejected, RemoteProtocolError
+from protocol.finality import check_contents
+from protocol.keys import PublicKey
+from protocol.ledger import Overlay
+from protocol.limits import NetworkLimits
+from protocol.mempool import Mempool, VerifiedCache
+from protocol.state import LedgerState
+from protocol.step import Now
+from protocol.transactions import TransactionId, VerifiedTransaction, transaction_id
+
+
+@dataclass(slots=True)
+class _Candidate:
+    block: Block
+    ids: frozenset[TransactionId]
+    execution: Execution | None = None
+    is_invalid: bool = False
+
+
+class BlockTree:
+    """Implements `step.Chain`. The store is never touched: final blocks are handed out by `path`."""
+
+    def __init__(
+        self,
+        *,
+        root: Header,
+        state: LedgerState,
+        proposer: PublicKey | None,
+        mempool: Mempool,
+        verified: VerifiedCache,
+        on_rejected: Callable[[TransactionId, str], None],
+    ) -> None:
+        self.root, self.state = root, state
+        self.mempool, self.verified = mempool, verified
+        self._proposer, self._on_rejected = proposer, on_rejected
+        self._candidates: dict[BlockHash, _Candidate] = {}
+        self._work: tuple[tuple[BlockHash, int], bool] | None = None
+
+    @property
+    def limits(self) -> NetworkLimits:
+        return self.state.limits
+
+    # What consensus asks.
+
+    def block(self, name: BlockHash) -> Block | None:
+        candidate = self._candidates.get(name)
+        return None if candidate is None else candidate.block
+
+    def add(self, block: Block) -> None:
+        name = block_hash(block.header)
+        if name in self._candidates or block.header.height <= self.root.height:
+            return
+        # A header with another block's contents must not take the place of the block.
+        try:
+            check_contents(block)
+        except RemoteProtocolError:
+            return
+        self._candidates[name] = _Candidate(block, frozenset(map(transaction_id, block.transactions)))
+
+    def is_valid(self, block: Block, now: Now) -> bool:
+        if block.header.time_ms > now.wall_ms + self.limits.tolerance_ms:
+            return False
+        return self.execute(block_hash(block.header)) is not None
+
+    def has_work(self, parent: BlockHash, now: Now) -> bool:
+        header = self._header(parent)
+        return header is not None and (self._waits(parent) or self._heartbeat_due(header, now))
+
+    def propose(self, parent: BlockHash, view: int, now: Now) -> Block | None:
+        header, state = self._header(parent), self._state(parent)
+        if header is None or state is None or self._proposer is None:
+            return None
+        included = self._included(parent)
+        block, execution, rejected = build_block(
+            parent=header,
+            state=state,
+            epoch=header.epoch,
+            view=view,
+            proposer=self._proposer,
+            time_ms=max(header.time_ms + 1, now.wall_ms),
+            candidates=((item.transaction, item.sealed) for item in self.mempool.without(included)),
+        )
+        if parent == block_hash(self.root):
+            for name, reason in rejected:
+                self._drop(name, reason)
+            if not block.transactions and not self._heartbeat_due(header, now):
+                return None
+        ids = frozenset(transaction_id(raw) for raw in block.transactions)
+        self._candidates[block_hash(block.header)] = _Candidate(block, ids, execution)
+        return block
+
+    # What the node asks.
+
+    def execute(self, name: BlockHash, *, is_final: bool = False) -> Execution | None:
+        """The execution of a candidate and, before it, of its ancestors. None where it is invalid
+        or an ancestor is missing. Of a final block, sealed bytes may have been deleted since."""
+        candidate = self._candidates.get(name)
+        if candidate is None or candidate.is_invalid:
+            return None
+        if candidate.execution is None:
+            block = candidate.block
+            state, parent = self._state(block.header.parent), self._header(block.header.parent)
+            if state is None or parent is None:
+                return None
+            try:
+                candidate.execution = execute_block(
+                    parent=parent,
+                    state=state,
+                    block=block,
+                    transactions=self.transactions(block),
+                    allow_missing_sealed=is_final,
+                )
+            except RemoteProtocolError:
+                candidate.is_invalid = True
+        return candidate.execution
+
+    def move_root(self, header: Header, state: LedgerState) -> None:
+        """`header` became final: what is not above it is forgotten, and so are its transactions."""
+        name = block_hash(header)
+        while name in self._candidates:
+            self.mempool.remove(self._candidates[name].ids)
+            name = self._candidates[name].block.header.parent
+        self.root, self.state = header, state
+        self._candidates = {
+            name: candidate
+            for name, candidate in self._candidates.items()
+            if candidate.block.header.height > header.height
+        }
+        self._work = None
+
+    def sweep(self, now: Now) -> None:
+        """Drops pending transactions that the final state no longer admits."""
+        for item in list(self.mempool):
+            reason = self.rejection(item.transaction, now)
+            if reason is not None:
+                self._drop(item.transaction.id, reason)
+
+    def rejection(self, transaction: VerifiedTransaction, now: Now) -> str | None:
+        """Why the ledger would not take `transaction` right after the newest final block, if so."""
+        time_ms = max(self.root.time_ms + 1, now.wall_ms)
+        try:
+            Overlay(self.state, height=self.root.height + 1, time_ms=time_ms).apply(transaction)
+        except Rejected as error:
+            return error.reason
+        return None
+
+    def _drop(self, name: TransactionId, reason: str) -> None:
+        self.mempool.remove([name])
+        self._on_rejected(name, reason)
+
+    def transactions(self, block: Block) -> tuple[VerifiedTransaction, ...]:
+        """The block's transactions, verified; raises Malformed where one does not."""
+        return tuple(self.verified.verify(raw) for raw in block.transactions)
+
+    def _header(self, name: BlockHash) -> Header | None:
+        if name == block_hash(self.root):
+            return self.root
+        candidate = self._candidates.get(name)
+        return None if candidate is None else candidate.block.header
+
+    def _state(self, name: BlockHash) -> LedgerState | None:
+        if name == block_hash(self.root):
+            return self.state
+        execution = self.execute(name)
+        return None if execution is None else execution.state
+
+    def _heartbeat_due(self, parent: Header, now: Now) -> bool:
+        return now.wall_ms >= parent.time_ms + self.limits.heartbeat_ms
+
+    def _waits(self, parent: BlockHash) -> bool:
+        """Whether the mempool has more than `parent`'s chain holds already."""
+        key = (parent, self.mempool.version)
+        if self._work is None or self._work[0] != key:
+            included = sum(name in self.mempool for name in self._included(parent))
+            self._work = key, len(self.mempool) > included
+        return self._work[1]
+
+    def _included(self, name: BlockHash) -> frozenset[TransactionId]:
+        included: frozenset[TransactionId] = frozenset()
+        while (candidate := self._candidates.get(name)) is not None:
+            included |= candidate.ids
+            name = candidate.block.header.parent
+        return included
+
+
+def require_execution(execution: Execution | None) -> Execution:
+    """The execution of a block that a quorum finalized: one that we cannot execute is our fault."""
+    if execution is None:
+        raise LocalProtocolError("a final block does not execute on this node's state")
+    return execution
