@@ -5,7 +5,7 @@ to the head. At start the state is read in a full pass and its root compared wit
 so that an index that silently reads short shows before anything is served or voted on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -61,6 +61,20 @@ class ExecutedBlock:
     execution: Execution
 
 
+class DeniedGrants(Container[tuple[TokenId, GrantId]]):
+    """Grants revoked at sight here, final or not, for `access.decide`. Each test is one point read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __contains__(self, grant: object) -> bool:
+        match grant:
+            case (bytes() as token, bytes() as name):
+                return self._store.get(layout.denied(token, name)) is not None
+            case _:
+                return False
+
+
 Observer = Callable[[FinalizedBlock], None]
 
 
@@ -75,6 +89,7 @@ class Ledger:
         self._advanced = trio.Event()
         self._denying = trio.Lock()
         self._denied.verify()
+        self.denied = DeniedGrants(store)
         self.head, self.state = self._load()
         self._seen_elapsed_ms: int | None = None
 
@@ -123,10 +138,6 @@ class Ledger:
         )
 
     # Revocations at sight.
-
-    def is_denied(self, token: TokenId, grant: GrantId) -> bool:
-        """Whether a validly signed revocation was ever seen here, final or not. A point read."""
-        return self._store.get(layout.denied(token, grant)) is not None
 
     async def deny(self, revoke: Revoke) -> None:
         """Remembers a revocation for good; durable when it returns. The caller verified its signer."""

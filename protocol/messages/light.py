@@ -1,0 +1,125 @@
+"""The `light` protocol: what a light client asks of any clinic, and verifies for itself.
+
+Nothing here is believed because a clinic says it. Headers are verified by chain and finalization,
+transactions by their path to a final header's root. What only the owner may see (her sealed keys) is
+asked for under her owner key's signature.
+"""
+
+from protocol import limits
+from protocol.blocks import BlockHash, Certificate, Header
+from protocol.codec import HASH_BYTES, Wire, decode
+from protocol.errors import Malformed
+from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
+from protocol.transactions import TransactionId
+
+HEADERS_MAX = 256
+TRANSACTIONS_MAX = 64
+OWNER_KEYS_MAX = 64
+NONCE_BYTES = 32
+WAIT_MS_MAX = 8_000
+
+
+class HeadersRequest(Wire, frozen=True, tag=1):
+    """Asks for final headers from `height` on; waits up to `wait_ms` for one where there is none yet."""
+
+    height: int
+    wait_ms: int
+
+
+class HeadersReply(Wire, frozen=True, tag=2):
+    """Consecutive headers, the last finalized by `certificate`; none where nothing is newer."""
+
+    headers: tuple[Header, ...]
+    certificate: Certificate | None
+    head: int
+
+
+class LocateRequest(Wire, frozen=True, tag=3):
+    """Asks where transactions are final; waits up to `wait_ms` until all are."""
+
+    transactions: tuple[TransactionId, ...]
+    wait_ms: int
+
+
+class Located(Wire, frozen=True):
+    """Transaction `raw` is number `index` of `size` in the block of this height and hash."""
+
+    raw: bytes
+    height: int
+    block: BlockHash
+    index: int
+    size: int
+    path: tuple[bytes, ...]
+
+
+class LocateReply(Wire, frozen=True, tag=4):
+    """One entry for each transaction asked for, in order; None where it is not final here."""
+
+    located: tuple[Located | None, ...]
+
+
+class OwnedRequest(Wire, frozen=True, tag=5):
+    """Asks for what was minted to, or rotated to, one-time owner keys. Each key signs (see
+    `OwnedProof`), so that nobody else learns whether a key owns something."""
+
+    nonce: bytes
+    keys: tuple[PublicKey, ...]
+    signatures: tuple[bytes, ...]
+
+
+class OwnedProof(Wire, frozen=True):
+    """What each owner key signs, as kind `owned`: this clinic and the nonce it gave."""
+
+    server: PublicKey
+    nonce: bytes
+
+
+class Owned(Wire, frozen=True):
+    """The transaction that gave the key its token, where it is final, and the sealed content key."""
+
+    given: Located
+    sealed_key: bytes
+
+
+class OwnedReply(Wire, frozen=True, tag=6):
+    """One entry for each key asked for, in order; None where it owns nothing here."""
+
+    owned: tuple[Owned | None, ...]
+
+
+class NonceRequest(Wire, frozen=True, tag=7):
+    """Asks for a nonce for one signed request on this stream."""
+
+
+class NonceReply(Wire, frozen=True, tag=8):
+    nonce: bytes
+
+
+LightQuestion = HeadersRequest | LocateRequest | OwnedRequest | NonceRequest
+
+
+def decode_light_question(raw: bytes) -> LightQuestion:
+    """Raises Malformed."""
+    question: LightQuestion = decode(
+        LightQuestion,  # type: ignore[arg-type]
+        raw,
+        limit=limits.CONTROL_FRAME_BYTES_MAX,
+    )
+    match question:
+        case HeadersRequest(height, wait_ms):
+            _require(height >= 1 and 0 <= wait_ms <= WAIT_MS_MAX)
+        case LocateRequest(transactions, wait_ms):
+            _require(1 <= len(transactions) <= TRANSACTIONS_MAX and 0 <= wait_ms <= WAIT_MS_MAX)
+            _require(all(len(item) == HASH_BYTES for item in transactions))
+        case OwnedRequest(nonce, keys, signatures):
+            _require(len(nonce) == NONCE_BYTES and 1 <= len(keys) <= OWNER_KEYS_MAX)
+            _require(len(keys) == len(signatures) and all(map(is_public_key, keys)))
+            _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
+        case NonceRequest():
+            pass
+    return question
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise Malformed("light request has a field out of its limits")
