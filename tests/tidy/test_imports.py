@@ -19,6 +19,7 @@ PLANTED = {
     "protocol/planted_two.py": ("import protocol.planted_one", "planted_two"),
     "node/planted_network.py": ("import libp2p.host", "node.planted_network -> libp2p"),
     "node/planted_store.py": ("import plyvel", "node.planted_store -> plyvel"),
+    "node/planted_service.py": ("import node.store.leveldb", "node.planted_service -> node.store.leveldb"),
     "node/planted_box.py": ("import nacl.secret", "node.planted_box -> nacl"),
     "node/planted_cipher.py": ("import cryptography", "node.planted_cipher -> cryptography"),
     "node/planted_words.py": ("import mnemonic", "node.planted_words -> mnemonic"),
