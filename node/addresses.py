@@ -1,0 +1,44 @@
+"""Multiaddresses as people write them in a configuration: checked in shape before the network sees them."""
+
+import ipaddress
+import re
+from typing import Final
+
+_SHAPE: Final = re.compile(
+    r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>[0-9]{1,5})(/p2p/(?P<peer>[0-9A-Za-z]+))?"
+)
+_PORT_MAX: Final = 65_535
+
+
+def listen_problem(address: str) -> str:
+    """What is wrong with an address to listen on, or an empty string. Port 0 lets the system choose."""
+    match = _SHAPE.fullmatch(address)
+    if match is None or not _is_host(match["kind"], match["host"]) or int(match["port"]) > _PORT_MAX:
+        return f"{address!r} is not an address like /ip4/192.0.2.7/tcp/4001"
+    if match["peer"] or match["kind"].startswith("dns"):
+        return f"{address!r} must be an IP address and a port, no name and no peer"
+    return ""
+
+
+def dial_problem(address: str) -> str:
+    """What is wrong with an address to connect to, or an empty string."""
+    match = _SHAPE.fullmatch(address)
+    is_host = match is not None and _is_host(match["kind"], match["host"])
+    if match is None or not is_host or not 1 <= int(match["port"]) <= _PORT_MAX:
+        return f"{address!r} is not an address like /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo…"
+    return ""
+
+
+def names_peer(address: str) -> bool:
+    """Whether the address says which peer is to answer there."""
+    match = _SHAPE.fullmatch(address)
+    return match is not None and match["peer"] is not None
+
+
+def _is_host(kind: str, host: str) -> bool:
+    if kind.startswith("dns"):
+        return True
+    try:
+        return ipaddress.ip_address(host).version == int(kind[-1])
+    except ValueError:
+        return False
