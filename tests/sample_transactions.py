@@ -1,0 +1,56 @@
+"""One valid transaction body of each kind, with its signers."""
+
+from protocol import limits
+from protocol.keys import OpeningKey, SigningKey
+from protocol.transactions import (
+    AuditHead,
+    Body,
+    Content,
+    Enrolment,
+    Erase,
+    Grant,
+    GrantId,
+    Mint,
+    Revoke,
+    Rotate,
+    TokenId,
+    Transfer,
+    sign_enrolment,
+)
+
+NETWORK = b"n" * 32
+ISSUER, OWNER, NEXT, HEIR = (SigningKey(bytes((number,)) * 32) for number in range(1, 5))
+ENC = OpeningKey(b"e" * 32).public
+TOKEN, GRANT, HASH = TokenId(b"t" * 32), GrantId(b"g" * 32), b"h" * 32
+
+
+ENROLMENT = Enrolment(ISSUER.public, OWNER.public, HASH, ENC, 1_700_000_000_000)
+
+
+def mint(enrolment: Enrolment = ENROLMENT, owner: SigningKey = OWNER, network: bytes = NETWORK) -> Mint:
+    """A mint whose enrolment is `enrolment` signed by `owner` in `network`."""
+    return Mint(
+        nonce=b"o" * 16,
+        issuer=ISSUER.public,
+        owner_key=OWNER.public,
+        next_key_hash=HASH,
+        enc_key=ENC,
+        content=Content(1, limits.CHUNK_BYTES, 1000, 1, HASH, HASH, HASH, HASH),
+        sealed_key_hash=HASH,
+        enrolment=sign_enrolment(enrolment, owner, network),
+    )
+
+
+KEEP = (GrantId(b"a" * 32), GrantId(b"b" * 32))
+SIGNED: list[tuple[Body, tuple[SigningKey, ...]]] = [
+    (mint(), (ISSUER,)),
+    (Grant(TOKEN, GRANT, HASH), (OWNER,)),
+    (Revoke(TOKEN, GRANT), (OWNER,)),
+    (
+        Transfer(TOKEN, 3, "guardian", NEXT.public, HEIR.public, HASH, ENC, HASH, KEEP),
+        (OWNER, NEXT, HEIR),
+    ),
+    (Rotate(TOKEN, 300, NEXT.public, HEIR.public, HASH, ENC, HASH, KEEP), (NEXT, HEIR)),
+    (Erase(TOKEN, 70_000, NEXT.public), (OWNER, NEXT)),
+    (AuditHead(ISSUER.public, 2**40, HASH), (ISSUER,)),
+]
