@@ -1,0 +1,158 @@
+"""The ledger's state: its entries, the keys they live under, and point lookups.
+
+Every entry is a leaf of one state map, so whatever is here can be proven to a light client. Keys are
+hashes under a domain of their own for each kind of entry: a key of one kind is never one of another,
+and nothing is ever found by a scan. Entries are replaced and never deleted.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from protocol import limits
+from protocol.blocks import Genesis, NetworkId, network_id
+from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
+from protocol.keys import PublicKey, SealKey
+from protocol.limits import NetworkLimits
+from protocol.statemap import StateMap
+from protocol.transactions import Content, GrantId, TokenId, TransactionId
+
+NO_HISTORY = bytes(HASH_BYTES)
+NO_AUDIT_HEAD = bytes(HASH_BYTES)
+
+
+class TokenState(Wire, frozen=True, tag=1):
+    """A token as of `height`, the block of its newest transaction.
+
+    `generation` counts transfers, rotations and the erasure; `grants` counts the grants registered or
+    tombstoned in this generation. `history` is folded over every transaction that touched the token,
+    so whoever proves this entry cannot have withheld one. An erased token keeps all but its bytes.
+    """
+
+    issuer: PublicKey
+    owner_key: PublicKey
+    next_key_hash: bytes
+    enc_key: SealKey
+    content: Content
+    sealed_key_hash: bytes
+    generation: int
+    grants: int
+    history: bytes
+    erased: bool
+    minted_height: int
+    height: int
+
+
+class GrantState(Wire, frozen=True, tag=2):
+    """A grant as of `height`, where it was registered, kept or revoked last.
+
+    It is live while `generation` is its token's and it is not revoked. `registered_generation` is that
+    of the key that signed it. A tombstone, for a revocation that came first, has no `sealed_hash`.
+    """
+
+    generation: int
+    registered_generation: int
+    revoked: bool
+    sealed_hash: bytes
+    height: int
+
+
+class OwnerKeyState(Wire, frozen=True, tag=3):
+    """The token and generation that a one-time owner key was used for. Never changes."""
+
+    token: TokenId
+    generation: int
+
+
+class MemberState(Wire, frozen=True, tag=4):
+    """A member and its newest audit head: of `audit_sequence` records, posted at `audit_time_ms`."""
+
+    id_key: PublicKey
+    vote_key: PublicKey
+    enc_key: SealKey
+    name: str
+    audit_sequence: int
+    audit_head: bytes
+    audit_time_ms: int
+
+
+Entry = TokenState | GrantState | OwnerKeyState | MemberState
+E = TypeVar("E", TokenState, GrantState, OwnerKeyState, MemberState)
+
+_ENTRY_BYTES_MAX = limits.KIB
+
+
+def token_entry_key(token: TokenId) -> bytes:
+    return digest("state-token", token)
+
+
+def grant_entry_key(token: TokenId, grant_id: GrantId) -> bytes:
+    return digest("state-grant", token, grant_id)
+
+
+def owner_key_entry_key(owner_key: PublicKey) -> bytes:
+    return digest("state-owner-key", owner_key)
+
+
+def member_entry_key(id_key: PublicKey) -> bytes:
+    return digest("state-member", id_key)
+
+
+def decode_entry(value: bytes) -> Entry:
+    """The entry of a leaf's value, whatever its kind. Raises Malformed."""
+    return decode(Entry, value, limit=_ENTRY_BYTES_MAX)  # type: ignore[arg-type]
+
+
+def next_history(history: bytes, transaction: TransactionId) -> bytes:
+    """The history of a token after one more transaction; of a mint, after NO_HISTORY."""
+    return digest("history", history, transaction)
+
+
+def is_live(grant: GrantState, token: TokenState) -> bool:
+    """Whether `grant`, found under `token`, still gives access as far as the ledger knows."""
+    return grant.generation == token.generation and not grant.revoked and not token.erased
+
+
+class Lookups:
+    """Typed point lookups over any source of entries: a state, or an overlay of one."""
+
+    __slots__ = ()
+
+    def entry(self, kind: type[E], key: bytes) -> E | None:
+        raise NotImplementedError
+
+    def token(self, token: TokenId) -> TokenState | None:
+        return self.entry(TokenState, token_entry_key(token))
+
+    def grant(self, token: TokenId, grant_id: GrantId) -> GrantState | None:
+        """The grant or its tombstone; see `is_live`."""
+        return self.entry(GrantState, grant_entry_key(token, grant_id))
+
+    def owner_key(self, owner_key: PublicKey) -> OwnerKeyState | None:
+        return self.entry(OwnerKeyState, owner_key_entry_key(owner_key))
+
+    def member(self, id_key: PublicKey) -> MemberState | None:
+        return self.entry(MemberState, member_entry_key(id_key))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState(Lookups):
+    """What is true after one block. `entries` shares its structure with the states before it."""
+
+    network: NetworkId
+    limits: NetworkLimits
+    entries: StateMap
+
+    def entry(self, kind: type[E], key: bytes) -> E | None:
+        value = self.entries.get(key)
+        return None if value is None else decode(kind, value, limit=_ENTRY_BYTES_MAX)
+
+
+def genesis_state(genesis: Genesis) -> LedgerState:
+    """The state that the first block builds on: the founding members and nothing else."""
+    entries = {
+        member_entry_key(member.id_key): encode(
+            MemberState(member.id_key, member.vote_key, member.enc_key, member.name, 0, NO_AUDIT_HEAD, 0)
+        )
+        for member in genesis.members
+    }
+    return LedgerState(network_id(genesis), genesis.limits, StateMap.empty().update(entries))
