@@ -17,7 +17,7 @@ import nacl.pwhash.argon2id as argon2id
 from nacl.secret import SecretBox
 
 from node.ports import Entropy
-from node.store.files import create_durably, read_private, replace_durably
+from node.store.durable import create_durably, read_private, replace_durably
 from protocol.blocks import NetworkId
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Code, Malformed, UserError

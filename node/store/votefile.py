@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from node.store.files import create_durably
+from node.store.durable import create_durably
 from protocol.codec import HASH_BYTES, digest
 from protocol.errors import Code, StorageError, UserError
 
@@ -127,9 +127,7 @@ def _read_page(page: bytes) -> tuple[int, bytes] | None:
     """The sequence and record of a page, or None where it is not whole."""
     length = int.from_bytes(page[_HEADER_BYTES - _LENGTH_BYTES : _HEADER_BYTES], "big")
     counted = page[HASH_BYTES : _HEADER_BYTES + length]
-    if len(counted) != _HEADER_BYTES - HASH_BYTES + length or page[:HASH_BYTES] != digest(
-        "vote-page", counted
-    ):
+    if page[:HASH_BYTES] != digest("vote-page", counted):
         return None
     sequence = int.from_bytes(counted[:_SEQUENCE_BYTES], "big")
     return sequence, counted[_HEADER_BYTES - HASH_BYTES :]

@@ -183,12 +183,12 @@ def forge(path: Path, **changes: object) -> None:
     "changes",
     [
         {"memory_bytes": 64 * GIB},
+        {"memory_bytes": keystore.KDF_MEMORY_BYTES_MAX + 1},
         {"memory_bytes": 0},
         {"memory_bytes": -1},
-        {"passes": 2**31},
+        {"passes": keystore.KDF_PASSES_MAX + 1},
         {"passes": 0},
         {"salt": b"short"},
-        {"salt": b"", "body": b"no keys"},
     ],
 )
 def test_a_forged_header_can_not_ask_for_all_memory_or_nonsense(
@@ -196,6 +196,14 @@ def test_a_forged_header_can_not_ask_for_all_memory_or_nonsense(
 ) -> None:
     create(path)
     forge(path, **changes)
+    with pytest.raises(UserError, match="outside the limits") as caught:
+        load_keyfile(path, ClinicKeys, b"secret")
+    assert caught.value.code is Code.KEY_FILE
+
+
+def test_a_forged_plain_body_is_damage(path: Path) -> None:
+    create(path)
+    forge(path, salt=b"", body=b"no keys")
     assert refusal(path) is Code.KEY_FILE
 
 

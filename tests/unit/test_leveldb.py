@@ -281,6 +281,22 @@ def test_a_nearly_full_disk_takes_deletes_but_no_writes(path: Path) -> None:
     store.close()
 
 
+def test_a_synced_write_is_a_synced_write_of_leveldb(path: Path) -> None:
+    store = open_leveldb(path, tuning=SMALL, network=NETWORK)
+    database, asked = store._database, []
+
+    class Recording:
+        def write_batch(self, *, sync: bool) -> object:
+            asked.append(sync)
+            return database.write_batch(sync=sync)
+
+    store._database = Recording()
+    store.write([(b"a", b"1")])
+    store.write([(b"b", b"1")], sync=True)
+    database.close()
+    assert asked == [False, True]
+
+
 def test_the_blob_tuning_is_the_measured_one() -> None:
     assert (BLOB_TUNING.write_buffer_bytes, BLOB_TUNING.file_bytes_max) == (16 << 20, 64 << 20)
 

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,22 @@ def test_a_save_can_come_before_any_load(path: Path) -> None:
     votes.close()
 
 
-def test_a_save_writes_the_older_slot_alone(path: Path) -> None:
-    before = saved(path, b"one")
-    after = saved(path, b"two")
-    slots = [slice(start, start + SLOT_BYTES) for start in range(0, FILE_BYTES, SLOT_BYTES)]
-    assert [before[slot] == after[slot] for slot in slots] == [False, True]
+def test_saves_take_turns_between_the_slots(path: Path) -> None:
+    contents = [path.read_bytes(), *(saved(path, b"record %d" % count) for count in range(4))]
+    first, second = slice(0, SLOT_BYTES), slice(SLOT_BYTES, FILE_BYTES)
+    changed = [
+        [before[slot] != after[slot] for slot in (first, second)] for before, after in pairwise(contents)
+    ]
+    assert changed == [[False, True], [True, False]] * 2
+
+
+def test_a_slot_lost_while_it_was_written_leaves_the_other(path: Path) -> None:
+    for garbage in (b"\0", b"\xff"):
+        before = saved(path, b"old")
+        after = saved(path, b"new")
+        slot = 0 if before[:SLOT_BYTES] != after[:SLOT_BYTES] else SLOT_BYTES
+        path.write_bytes(after[:slot] + garbage * SLOT_BYTES + after[slot + SLOT_BYTES :])
+        assert loaded(path) == b"old"
 
 
 def test_a_save_is_synced_before_it_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
