@@ -35,7 +35,7 @@ LONG = record(3 * PIECE_BYTES + 100)
 CONTENT, CHUNKS, TREE = seal(LONG, [])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(LENGTHS, st.lists(st.integers(0, 2**40), max_size=6))
 def test_what_was_sealed_opens_and_the_cuts_do_not_matter(length: int, cuts: list[int]) -> None:
     plaintext = record(length)
@@ -48,7 +48,7 @@ def test_what_was_sealed_opens_and_the_cuts_do_not_matter(length: int, cuts: lis
     assert opened == plaintext
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, CONTENT.chunks - 1), st.integers(0, 2**20), st.integers(1, 255), st.booleans())
 def test_a_chunk_with_one_byte_changed_does_not_open(
     index: int, place: int, flip: int, rooted: bool
@@ -58,7 +58,7 @@ def test_a_chunk_with_one_byte_changed_does_not_open(
     refused(index, bytes(changed), rooted)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, CONTENT.chunks - 1),
     st.integers(0, limits.CHUNK_BYTES),
@@ -72,7 +72,7 @@ def test_a_chunk_cut_or_lengthened_does_not_open(index: int, keep: int, more: by
     refused(index, CHUNKS[index] + b"\x00" + more, rooted)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, CONTENT.chunks - 1), max_size=CONTENT.chunks + 2), st.booleans())
 def test_chunks_left_out_repeated_or_in_another_order_make_no_record(
     order: list[int], rooted: bool

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import keys
@@ -127,6 +127,7 @@ def test_hkdf_gives_the_published_keys() -> None:
     assert (ours, theirs) == (31, 83)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=80),
     st.text(st.characters(max_codepoint=127), max_size=80),
