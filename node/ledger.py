@@ -107,6 +107,11 @@ class Ledger:
         block = decode(Block, raw, limit=_BLOCK_BYTES_MAX)
         return Block(block.header, block.transactions, tuple(map(self._sealed_of, block.transactions)))
 
+    def header(self, height: int) -> Header | None:
+        """The header of a final block."""
+        raw = self._store.get(layout.block(height))
+        return None if raw is None else decode(Block, raw, limit=_BLOCK_BYTES_MAX).header
+
     def certificate(self, height: int) -> Certificate | None:
         """The finalization signed for this very height, if one was; a later one covers it too."""
         raw = self._store.get(layout.certificate(height))

@@ -27,22 +27,31 @@ class Caller:
             TransportError: unreachable, gone, or no reply within limits.REQUEST_S.
             Malformed: a reply over the limit.
         """
+        return await self.converse(peer, request)
+
+    async def converse(
+        self, peer: PublicKey, request: bytes, then: Callable[[bytes], bytes] | None = None
+    ) -> bytes:
+        """As `call`, but the reply to `request` is passed to `then`, which gives a second request for
+        the same stream: such as one signed over a nonce from the first."""
         idle = self._idle.setdefault(peer, [])
         while idle:
             # A kept stream may have died unnoticed; only a fresh one's failure counts.
             try:
-                return await self._exchange(idle.pop(), request)
+                return await self._exchange(idle.pop(), request, then)
             except TransportError:
                 continue
-        return await self._exchange(await self._transport.open_stream(peer, self._protocol), request)
+        stream = await self._transport.open_stream(peer, self._protocol)
+        return await self._exchange(stream, request, then)
 
-    async def _exchange(self, stream: Stream, request: bytes) -> bytes:
+    async def _exchange(
+        self, stream: Stream, request: bytes, then: Callable[[bytes], bytes] | None
+    ) -> bytes:
         is_done = False
         try:
-            await stream.send(request)
-            reply = await stream.receive(self._reply_limit, limits.REQUEST_S)
-            if reply is None:
-                raise TransportError("the peer closed the stream without a reply")
+            reply = await self._ask(stream, request)
+            if then is not None:
+                reply = await self._ask(stream, then(reply))
             is_done = True
             return reply
         finally:
@@ -52,6 +61,13 @@ class Caller:
             else:
                 with trio.CancelScope(deadline=trio.current_time() + limits.WRITE_S, shield=True):
                     await stream.aclose()
+
+    async def _ask(self, stream: Stream, request: bytes) -> bytes:
+        await stream.send(request)
+        reply = await stream.receive(self._reply_limit, limits.REQUEST_S)
+        if reply is None:
+            raise TransportError("the peer closed the stream without a reply")
+        return reply
 
 
 async def answer_frames(

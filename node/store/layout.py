@@ -10,6 +10,7 @@ SCHEMA = 1  # raised when a key or a value changes its meaning
 # Ledger database.
 STATE = b"state/"
 BLOCK = b"block/"
+HEADER = b"header/"
 CERTIFICATE = b"certificate/"
 BLOCK_HEIGHT = b"height/"
 TRANSACTION = b"transaction/"
@@ -56,6 +57,11 @@ def block(height: int) -> bytes:
     return BLOCK + _height(height)
 
 
+def header(height: int) -> bytes:
+    """The verified header of a height, on a light client."""
+    return HEADER + _height(height)
+
+
 def certificate(height: int) -> bytes:
     """The finalization certificate of a height."""
     return CERTIFICATE + _height(height)
@@ -86,9 +92,9 @@ def read_height(value: bytes) -> int:
     return int.from_bytes(value, "big")
 
 
-def sealed(sealed_hash: bytes) -> bytes:
-    """Detached sealed bytes, by their hash."""
-    return SEALED + sealed_hash
+def sealed(token: bytes, sealed_hash: bytes = b"") -> bytes:
+    """Detached sealed bytes, by token and hash; without a hash, the prefix of all of a token's."""
+    return SEALED + token + sealed_hash
 
 
 def pending(transaction_id: bytes) -> bytes:

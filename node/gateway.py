@@ -1,0 +1,157 @@
+"""The gateway: what a clinic answers to anyone, members and light clients alike, on their budget.
+
+It answers with what the asker can verify: headers with a finalization, transactions with a path. What
+belongs to an owner is shown only under the owner key's signature, and to others looks like nothing.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from node.ledger import Ledger
+from node.nonces import StreamNonce
+from node.ports import Entropy, Stream, Transport
+from node.rpc import answer_frames
+from node.submissions import Submissions
+from protocol import limits
+from protocol.blocks import Header, NetworkId, block_hash
+from protocol.chain import prove_transaction
+from protocol.codec import encode
+from protocol.errors import Malformed, Rejected, UserError
+from protocol.keys import PublicKey, verify
+from protocol.messages.light import (
+    HEADERS_MAX,
+    HeadersReply,
+    HeadersRequest,
+    Located,
+    LocateReply,
+    LocateRequest,
+    NonceReply,
+    NonceRequest,
+    Owned,
+    OwnedProof,
+    OwnedReply,
+    OwnedRequest,
+    decode_light_question,
+)
+from protocol.messages.submit import SubmitReply, decode_submit_request
+from protocol.transactions import TransactionId
+
+LIGHT = "light"
+SUBMIT = "submit"
+OWNED = "owned"
+
+
+class Gateway:
+    """Serves the `light` and `submit` protocols."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        ledger: Ledger,
+        submissions: Submissions,
+        network: NetworkId,
+        entropy: Entropy,
+    ) -> None:
+        self._server, self._ledger, self._submissions = transport.identity, ledger, submissions
+        self._network, self._entropy = network, entropy
+        transport.serve(LIGHT, self._serve_light, strangers=True)
+        transport.serve(SUBMIT, self._serve_submit, strangers=True)
+
+    async def _serve_submit(self, stream: Stream) -> None:
+        await answer_frames(stream, self._submit, limit=limits.LIGHT_REPLY_BYTES_MAX)
+
+    async def _submit(self, peer: PublicKey, frame: bytes) -> bytes:
+        request = decode_submit_request(frame)
+        taken = [False] * len(request.submissions)
+
+        async def submit(index: int) -> None:
+            item = request.submissions[index]
+            # Why the ledger would refuse is not for strangers, and a full mempool looks the same.
+            try:
+                await self._submissions.submit(item.transaction, item.sealed, sender=peer)
+            except (Rejected, UserError):
+                return
+            taken[index] = True
+
+        async with trio.open_nursery() as nursery:
+            for index in range(len(taken)):
+                nursery.start_soon(submit, index)
+        return encode(SubmitReply(tuple(taken)))
+
+    async def _serve_light(self, stream: Stream) -> None:
+        nonce = StreamNonce(self._entropy)
+
+        async def answer(peer: PublicKey, frame: bytes) -> bytes:
+            match decode_light_question(frame):
+                case HeadersRequest(height, wait_ms):
+                    return encode(await self._headers(height, wait_ms))
+                case LocateRequest(transactions, wait_ms):
+                    return encode(await self._locate(transactions, wait_ms))
+                case NonceRequest():
+                    return encode(NonceReply(nonce.draw()))
+                case OwnedRequest() as request:
+                    return encode(self._owned(request, nonce.take()))
+
+        await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
+        with trio.move_on_after(wait_ms / 1000):
+            while self._ledger.height < height:
+                await self._ledger.wait_advanced()
+        headers: list[Header] = []
+        certified, certificate = 0, None
+        while height <= self._ledger.height and len(headers) < HEADERS_MAX:
+            header = self._ledger.header(height)
+            if header is None:
+                break
+            headers.append(header)
+            own = self._ledger.certificate(height)
+            if own is not None:
+                certified, certificate = len(headers), own
+            height += 1
+        return HeadersReply(tuple(headers[:certified]), certificate, self._ledger.height)
+
+    async def _locate(self, transactions: Sequence[TransactionId], wait_ms: int) -> LocateReply:
+        with trio.move_on_after(wait_ms / 1000):
+            while any(self._ledger.position(name) is None for name in transactions):
+                await self._ledger.wait_advanced()
+        return LocateReply(tuple(self._located(name) for name in transactions))
+
+    def _located(self, name: TransactionId) -> Located | None:
+        position = self._ledger.position(name)
+        block = None if position is None else self._ledger.block(position[0])
+        if position is None or block is None:
+            return None
+        height, index = position
+        return Located(
+            raw=block.transactions[index],
+            height=height,
+            block=block_hash(block.header),
+            index=index,
+            size=len(block.transactions),
+            path=prove_transaction(block, index),
+        )
+
+    def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
+        if request.nonce != nonce:
+            raise Malformed("the request is not under the nonce given on this stream")
+        proof = encode(OwnedProof(self._server, request.nonce))
+        return OwnedReply(
+            tuple(
+                self._owned_by(key) if verify(key, OWNED, self._network, proof, signature) else None
+                for key, signature in zip(request.keys, request.signatures, strict=True)
+            )
+        )
+
+    def _owned_by(self, key: PublicKey) -> Owned | None:
+        """What a mint gave to `key`. Keys that a rotation or transfer gave are not found this way yet."""
+        held = self._ledger.state.owner_key(key)
+        token = None if held is None or held.generation else self._ledger.state.token(held.token)
+        if held is None or token is None:
+            return None
+        given = self._located(TransactionId(held.token))
+        if given is None:
+            return None
+        return Owned(given, self._ledger.sealed(held.token, token.sealed_key_hash) or b"")

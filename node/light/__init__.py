@@ -1,0 +1,1 @@
+"""The patient's side: headers it verified, the wallet, and the answers to `chartmesh my …`."""

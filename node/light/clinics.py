@@ -1,0 +1,94 @@
+"""The clinics a light client asks: any of them will do, so one that fails is followed by the next."""
+
+from collections.abc import Callable
+
+import trio
+
+from node.ports import Transport
+from node.rpc import Caller
+from protocol.blocks import Member
+from protocol.errors import Code, Malformed, TransportError, UserError
+from protocol.keys import PublicKey
+
+
+class Clinics:
+    """Requests to the clinics that are connected, in an order that keeps to one that works."""
+
+    def __init__(self, *, transport: Transport, members: tuple[Member, ...], reply_limit: int) -> None:
+        self.members = members
+        self._transport, self._reply_limit = transport, reply_limit
+        self._order = [member.id_key for member in members]
+        self._callers: dict[str, Caller] = {}
+        self._came = trio.Event()
+        transport.on_connected(lambda peer: self._came.set())
+
+    def reachable(self) -> list[PublicKey]:
+        """The connected clinics, the one that answered last first."""
+        connected = set(self._transport.connected())
+        return [peer for peer in self._order if peer in connected]
+
+    async def wait_reachable(self, timeout_s: float) -> list[PublicKey]:
+        """As `reachable`, after waiting for the first connection.
+
+        Raises:
+            UserError: STALE, where no clinic can be reached within `timeout_s`.
+        """
+        with trio.move_on_after(timeout_s):
+            while not self.reachable():
+                self._came = trio.Event()
+                await self._came.wait()
+        found = self.reachable()
+        if not found:
+            raise UserError(
+                "no clinic can be reached",
+                "check the network, and the clinics in the configuration",
+                code=Code.STALE,
+            )
+        return found
+
+    def prefer(self, peer: PublicKey) -> None:
+        self._order.remove(peer)
+        self._order.insert(0, peer)
+
+    def avoid(self, peer: PublicKey) -> None:
+        """Asks this clinic last: it failed, or what it said did not verify."""
+        self._order.remove(peer)
+        self._order.append(peer)
+
+    def caller(self, protocol: str) -> Caller:
+        """The kept streams of one protocol."""
+        if protocol not in self._callers:
+            self._callers[protocol] = Caller(self._transport, protocol, reply_limit=self._reply_limit)
+        return self._callers[protocol]
+
+    async def call(
+        self,
+        peer: PublicKey,
+        protocol: str,
+        request: bytes,
+        then: Callable[[bytes], bytes] | None = None,
+    ) -> bytes | None:
+        """The reply of one clinic (see `Caller.converse`), or None where it cannot be had."""
+        try:
+            return await self.caller(protocol).converse(peer, request, then)
+        except (TransportError, Malformed):
+            return None
+
+    def named(self, name: str) -> Member:
+        """The member called `name`, or whose id begins with it.
+
+        Raises:
+            UserError: USAGE, where no member or more than one fits.
+        """
+        fitting = [item for item in self.members if item.name == name]
+        fitting = fitting or [item for item in self.members if item.id_key.hex().startswith(name)]
+        if len(fitting) != 1:
+            names = ", ".join(sorted(item.name for item in self.members))
+            raise UserError(
+                f"no clinic is called {name}", f"the network's clinics are: {names}", code=Code.USAGE
+            )
+        return fitting[0]
+
+    def name_of(self, peer: bytes) -> str:
+        """The name of a member for people, or its id."""
+        return next((item.name for item in self.members if item.id_key == peer), peer.hex()[:12])

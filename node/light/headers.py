@@ -1,0 +1,142 @@
+"""The chain of headers as a light client verifies it: from the genesis file, and on nobody's word."""
+
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from node.ledger import Head
+from node.light.clinics import Clinics
+from node.ports import Clock, Store, TaskStatus
+from node.store import layout
+from protocol import limits
+from protocol.blocks import Certificate, Genesis, Header, block_hash, genesis_committee
+from protocol.chain import genesis_header, verify_inclusion
+from protocol.codec import decode, encode
+from protocol.errors import Code, Malformed, ProtocolError, UserError
+from protocol.finality import verify_final
+from protocol.keys import PublicKey
+from protocol.messages.light import (
+    HEADERS_MAX,
+    WAIT_MS_MAX,
+    HeadersReply,
+    HeadersRequest,
+    Located,
+)
+from protocol.transactions import TransactionId, VerifiedTransaction, decode_transaction, verify_transaction
+
+PROTOCOL = "light"
+RETRY_S = 0.5
+FRESH_WAIT_S = 12.0
+_log = logging.getLogger(__name__)
+
+
+class LightChain:
+    """Final headers, each verified against the one before and a quorum of the committee."""
+
+    def __init__(self, *, genesis: Genesis, store: Store, clinics: Clinics, clock: Clock) -> None:
+        self.limits = genesis.limits
+        self._committee = genesis_committee(genesis)
+        self.network = self._committee.network
+        self._store, self._clinics, self._clock = store, clinics, clock
+        self._advanced = trio.Event()
+        raw = store.get(layout.head())
+        origin = Head(genesis_header(genesis), None)
+        self.head = origin if raw is None else decode(Head, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    @property
+    def height(self) -> int:
+        return self.head.header.height
+
+    def age_ms(self) -> int:
+        """The age of the newest final header known here, by its own time."""
+        return max(0, self._clock.wall_ms() - self.head.header.time_ms)
+
+    def header(self, height: int) -> Header | None:
+        """A verified header, of any height up to the head's."""
+        raw = self._store.get(layout.header(height))
+        return None if raw is None else decode(Header, raw, limit=limits.KIB)
+
+    def is_fresh(self) -> bool:
+        return self.age_ms() < self.limits.max_stale_default_ms
+
+    async def require_fresh(self) -> None:
+        """Waits until the head is fresh.
+
+        Raises:
+            UserError: STALE, where no clinic shows a fresh final block.
+        """
+        await self._clinics.wait_reachable(FRESH_WAIT_S)
+        with trio.move_on_after(FRESH_WAIT_S):
+            while not self.is_fresh():
+                await self._advanced.wait()
+        if not self.is_fresh():
+            raise UserError(
+                "no clinic shows a fresh final block: too few members reach each other",
+                "try again later; records already shared stay readable for a while",
+                code=Code.STALE,
+            )
+
+    async def wait_height(self, height: int) -> None:
+        """Returns once the header of `height` is verified here."""
+        while self.height < height:
+            await self._advanced.wait()
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows the chain from whichever clinic answers, until cancelled."""
+        task_status.started()
+        while True:
+            asked = self._clinics.reachable()
+            if not asked or not await self._follow(asked[0]):
+                await trio.sleep(RETRY_S)
+
+    async def verify_located(
+        self, located: Located, name: TransactionId | None = None
+    ) -> VerifiedTransaction:
+        """The transaction of `located`, shown to be final by its path to a header verified here.
+
+        Raises:
+            ProtocolError: its path, its signatures or its id are not right.
+        """
+        if not 0 < located.height <= self.height + HEADERS_MAX:
+            raise Malformed("the height is nowhere near what is final")
+        with trio.fail_after(limits.REQUEST_S):
+            await self.wait_height(located.height)
+        header = self.header(located.height)
+        transaction = verify_transaction(decode_transaction(located.raw), self.network)
+        if header is None or block_hash(header) != located.block:
+            raise Malformed("the transaction is in a block that is not of this chain")
+        if name is not None and transaction.id != name:
+            raise Malformed("another transaction than the one asked for")
+        if not verify_inclusion(header, transaction.id, located.index, located.size, located.path):
+            raise Malformed("the path does not lead to the header's transaction root")
+        return transaction
+
+    async def _follow(self, peer: PublicKey) -> bool:
+        """Asks one clinic for what comes next; whether that went well."""
+        request = encode(HeadersRequest(self.height + 1, WAIT_MS_MAX))
+        raw = await self._clinics.call(peer, PROTOCOL, request)
+        if raw is None:
+            self._clinics.avoid(peer)
+            return False
+        try:
+            reply = decode(HeadersReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
+            if reply.certificate is None:
+                # It waited, and had nothing newer: another may.
+                self._clinics.avoid(peer)
+                return not self.is_fresh()
+            verify_final(self.head.header, reply.headers, reply.certificate, self._committee)
+        except ProtocolError as error:
+            _log.warning("%s sent headers that do not verify: %s", peer.hex()[:12], error)
+            self._clinics.avoid(peer)
+            return False
+        self._adopt(reply.headers, reply.certificate)
+        return True
+
+    def _adopt(self, headers: Sequence[Header], certificate: Certificate) -> None:
+        head = Head(headers[-1], certificate)
+        puts = [(layout.header(header.height), encode(header)) for header in headers]
+        self._store.write([*puts, (layout.head(), encode(head))])
+        self.head = head
+        self._advanced.set()
+        self._advanced = trio.Event()

@@ -1,0 +1,139 @@
+"""The answers to `chartmesh my …`: the patient's plain verbs over wallet, sharing and proofs."""
+
+from collections.abc import Sequence
+
+from node.light.clinics import Clinics
+from node.light.discovery import Discovery
+from node.light.headers import LightChain
+from node.light.sharing import Sharing
+from node.light.wallet import OwnGrant, OwnRecord, Wallet
+from node.light.who import Who
+from node.ports import Clock
+from protocol import limits
+from protocol.blocks import block_hash
+from protocol.codes import ReceiveCode, encode_code
+from protocol.control import (
+    MyCode,
+    MyCodeResult,
+    MyRecordItem,
+    MyRecordsResult,
+    MyShare,
+    MyShareResult,
+    MySharesResult,
+    MyStop,
+    MyStopResult,
+    MyWho,
+    MyWhoResult,
+    utc,
+)
+from protocol.errors import Code, UserError
+from protocol.purposes import purpose_code
+
+CODE_LIFE_MS = 30 * limits.DAY_MS
+
+
+class My:
+    """One method for each verb. All but `code` and `shares` need a fresh view of the ledger."""
+
+    def __init__(
+        self,
+        *,
+        chain: LightChain,
+        clinics: Clinics,
+        wallet: Wallet,
+        discovery: Discovery,
+        sharing: Sharing,
+        who: Who,
+        clock: Clock,
+    ) -> None:
+        self._chain, self._clinics, self._wallet = chain, clinics, wallet
+        self._discovery, self._sharing, self._who, self._clock = discovery, sharing, who, clock
+
+    async def code(self, request: MyCode) -> MyCodeResult:
+        """A receive code for a clinic, named in it, under fresh one-time keys."""
+        clinic = self._clinics.named(request.clinic)
+        not_after_ms = self._clock.wall_ms() + CODE_LIFE_MS
+        network, head = self._chain.network, self._chain.head.header
+        enrolments = self._wallet.enrol(clinic.id_key, request.count, not_after_ms, network)
+        code = ReceiveCode(
+            network=network,
+            clinic=clinic.id_key,
+            clinic_name=clinic.name,
+            checkpoint_height=head.height,
+            checkpoint_hash=block_hash(head),
+            enrolments=tuple(enrolments),
+        )
+        return MyCodeResult(
+            code=encode_code(code),
+            clinic=clinic.id_key.hex(),
+            clinic_name=clinic.name,
+            count=request.count,
+            not_after=utc(not_after_ms),
+        )
+
+    async def records(self) -> MyRecordsResult:
+        """All records, newest first, with who can see each."""
+        records = await self.known()
+        live = self._sharing.live()
+        return MyRecordsResult(records=tuple(self._item(record, live) for record in reversed(records)))
+
+    async def known(self) -> list[OwnRecord]:
+        """All records, the oldest first, after looking for new ones."""
+        await self._chain.require_fresh()
+        await self._discovery.scan()
+        await self._sharing.refresh()
+        return self._wallet.records()
+
+    async def share(self, request: MyShare) -> MyShareResult:
+        clinic = self._clinics.named(request.clinic)
+        for purpose in request.purposes:
+            purpose_code(purpose)
+        if request.for_ms > self._chain.limits.grant_life_max_ms:
+            days = self._chain.limits.grant_life_max_ms // limits.DAY_MS
+            raise UserError(
+                "that is longer than this network lets a grant last",
+                f"choose at most {days} days; it can be renewed",
+                code=Code.DURATION,
+            )
+        await self.known()
+        records = [self._wallet.record(prefix) for prefix in request.records]
+        unique = list({record.token: record for record in records}.values())
+        grants = await self._sharing.share(unique, clinic, request.for_ms, request.purposes)
+        return MyShareResult(grants=tuple(map(self._sharing.item, grants)))
+
+    async def shares(self) -> MySharesResult:
+        """Every grant ever given, those that end last first."""
+        items = map(self._sharing.item, self._wallet.grants())
+        return MySharesResult(grants=tuple(sorted(items, key=lambda item: item.not_after, reverse=True)))
+
+    async def stop(self, request: MyStop) -> MyStopResult:
+        """Ends one grant or all; says where it counts already and by when it does elsewhere."""
+        grants: Sequence[OwnGrant]
+        grants = self._sharing.live() if request.id is None else [self._wallet.grant(request.id)]
+        await self._clinics.wait_reachable(limits.CONNECT_S)
+        return MyStopResult(stops=tuple([await self._sharing.stop(grant) for grant in grants]))
+
+    async def who(self, request: MyWho) -> MyWhoResult:
+        """Every access and refusal, from every clinic that answers."""
+        records = await self.known()
+        if request.record is not None:
+            records = [self._wallet.record(request.record)]
+        accesses, missing = await self._who.accesses(records)
+        return MyWhoResult(
+            accesses=tuple(accesses[: request.rows]),
+            unreached=tuple(peer.hex() for peer in missing),
+            more=len(accesses) > request.rows,
+        )
+
+    def _item(self, record: OwnRecord, live: Sequence[OwnGrant]) -> MyRecordItem:
+        label = self._wallet.open(record).label
+        return MyRecordItem(
+            token=record.token.hex(),
+            issuer=record.issuer.hex(),
+            issuer_name=self._clinics.name_of(record.issuer),
+            time=utc(label.time_ms),
+            title=label.title,
+            type=label.type,
+            size=label.size,
+            grants=tuple(self._sharing.item(grant) for grant in live if grant.token == record.token),
+        )

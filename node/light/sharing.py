@@ -1,0 +1,165 @@
+"""Sharing and stopping: grants signed by the owner, revocations that count at once wherever they arrive."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from node.light.clinics import Clinics
+from node.light.headers import LightChain
+from node.light.transact import Transactor, not_taken
+from node.light.wallet import OwnGrant, OwnRecord, Wallet
+from node.ports import Clock, Entropy
+from protocol.blocks import Member
+from protocol.codec import encode
+from protocol.control import GrantItem, Stopped, utc
+from protocol.errors import Code, UserError
+from protocol.grants import READ, SALT_BYTES, WHOLE_RECORD, GrantBody, decode_grant_body, seal_grant
+from protocol.messages.consensus import Submission
+from protocol.transactions import (
+    Grant,
+    GrantId,
+    Revoke,
+    TransactionId,
+    sealed_hash,
+    sign_transaction,
+    transaction_id,
+)
+
+
+class Sharing:
+    """The patient's grants: given, listed, ended."""
+
+    def __init__(
+        self,
+        *,
+        chain: LightChain,
+        clinics: Clinics,
+        wallet: Wallet,
+        transactor: Transactor,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._chain, self._clinics, self._wallet = chain, clinics, wallet
+        self._transactor, self._clock, self._entropy = transactor, clock, entropy
+
+    async def share(
+        self, records: Sequence[OwnRecord], grantee: Member, for_ms: int, purposes: Sequence[str]
+    ) -> list[OwnGrant]:
+        """Grants reading of `records`, one grant each, and waits until they are final.
+
+        Raises:
+            UserError: no clinic took them, or NOT_FINAL where finality is not shown in time.
+        """
+        made = [self._grant(record, grantee, for_ms, purposes) for record in records]
+        for grant, _ in made:
+            self._wallet.put_grant(grant)
+        if not await self._transactor.submit([submission for _, submission in made]):
+            raise not_taken()
+        heights = await self._transactor.wait_final([grant.transaction for grant, _ in made])
+        grants = [replace(grant, height=heights.get(grant.transaction, 0)) for grant, _ in made]
+        for grant in grants:
+            self._wallet.put_grant(grant)
+        if len(heights) < len(made):
+            raise UserError(
+                "shared, but not final yet: too few members reach each other",
+                "see later: chartmesh my shares",
+                code=Code.NOT_FINAL,
+            )
+        return grants
+
+    async def stop(self, grant: OwnGrant) -> Stopped:
+        """Ends `grant` at every clinic that can be reached, at sight, and then for good."""
+        record = self._wallet.record(grant.token.hex())
+        owner = self._wallet.owner_key(record.index)
+        raw = sign_transaction(Revoke(grant.token, grant.grant_id), (owner,), self._chain.network)
+        took = await self._transactor.submit_everywhere(Submission(raw, b""))
+        name = transaction_id(raw)
+        heights = await self._transactor.wait_final([name]) if took else dict[TransactionId, int]()
+        if took:
+            self._wallet.put_grant(replace(grant, stopped_ms=self._clock.wall_ms()))
+        limits = self._chain.limits
+        body = decode_grant_body(grant.body, limits)
+        return Stopped(
+            grant=grant.grant_id.hex(),
+            token=grant.token.hex(),
+            grantee_name=self._clinics.name_of(grant.grantee),
+            final=name in heights,
+            stopped_at=tuple(peer.hex() for peer in took),
+            unreached=tuple(
+                member.id_key.hex() for member in self._clinics.members if member.id_key not in took
+            ),
+            bound_s=body.max_stale_s + 3 * limits.tolerance_ms // 1000,
+        )
+
+    async def refresh(self) -> None:
+        """Looks again for grants that were not final when they were made."""
+        pending = [grant for grant in self._wallet.grants() if not grant.height]
+        if pending:
+            heights = await self._transactor.wait_final([grant.transaction for grant in pending])
+            for grant in pending:
+                if grant.transaction in heights:
+                    self._wallet.put_grant(replace(grant, height=heights[grant.transaction]))
+
+    def live(self) -> list[OwnGrant]:
+        """Grants not ended by us and not past their date."""
+        return [grant for grant in self._wallet.grants() if self.state(grant) in ("live", "pending")]
+
+    def state(self, grant: OwnGrant) -> str:
+        """`ended`, `expired`, `pending` or `live`."""
+        if grant.stopped_ms:
+            return "ended"
+        if decode_grant_body(grant.body, self._chain.limits).not_after_ms < self._clock.wall_ms():
+            return "expired"
+        return "live" if grant.height else "pending"
+
+    def item(self, grant: OwnGrant) -> GrantItem:
+        """As the contract shows a grant."""
+        body = decode_grant_body(grant.body, self._chain.limits)
+        label = self._wallet.open(self._wallet.record(grant.token.hex())).label
+        return GrantItem(
+            grant=grant.grant_id.hex(),
+            token=grant.token.hex(),
+            grantee=grant.grantee.hex(),
+            purposes=body.purposes,
+            not_before=utc(body.not_before_ms),
+            not_after=utc(body.not_after_ms),
+            final=bool(grant.height),
+            state=self.state(grant),
+            grantee_name=self._clinics.name_of(grant.grantee),
+            title=label.title,
+            actions=body.actions,
+            max_stale_s=body.max_stale_s,
+        )
+
+    def _grant(
+        self, record: OwnRecord, grantee: Member, for_ms: int, purposes: Sequence[str]
+    ) -> tuple[OwnGrant, Submission]:
+        network_limits, opened = self._chain.limits, self._wallet.open(record)
+        now_ms = self._clock.wall_ms()
+        body = GrantBody(
+            token=record.token,
+            grantee_key=grantee.id_key,
+            actions=(READ,),
+            purposes=tuple(sorted(set(purposes))),
+            not_before_ms=now_ms,
+            not_after_ms=now_ms + for_ms,
+            max_stale_s=network_limits.max_stale_default_ms // 1000,
+            scope=(WHOLE_RECORD,),
+            obligations=(),
+            break_glass=False,
+            salt=self._entropy.bytes(SALT_BYTES),
+        )
+        name: GrantId
+        name, sealed = seal_grant(
+            body,
+            opened.content_key,
+            opened.label,
+            to=grantee.enc_key,
+            network_limits=network_limits,
+            entropy=self._entropy.bytes(32),
+        )
+        transaction = Grant(record.token, name, sealed_hash(sealed))
+        owner = self._wallet.owner_key(record.index)
+        raw = sign_transaction(transaction, (owner,), self._chain.network)
+        grant = OwnGrant(name, record.token, grantee.id_key, encode(body), transaction_id(raw), 0, 0)
+        return grant, Submission(raw, sealed)
