@@ -95,6 +95,7 @@ class LedgerServices:
         )
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
+            is_final=lambda name: self.ledger.position(name) is not None,
             on_revoked=self.gossip.publish_revocation,
         )
 

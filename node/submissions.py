@@ -15,7 +15,7 @@ from node.store import layout
 from protocol import limits
 from protocol.blocks import Block
 from protocol.codec import decode, encode
-from protocol.errors import Malformed, Rejected, UserError
+from protocol.errors import Malformed, Rejected, Rejection, UserError
 from protocol.keys import PublicKey
 from protocol.mempool import Mempool, Pending, VerifiedCache
 from protocol.messages.consensus import Forward, Submission
@@ -34,7 +34,7 @@ FORWARD_AGAIN_S = 3.0
 SUBMISSION_BYTES_MAX = limits.TRANSACTION_BYTES_MAX + limits.SEALED_BYTES_MAX + limits.KIB
 VERIFY_TOGETHER_MIN = 16
 
-Rejection = Callable[[VerifiedTransaction], str | None]
+WhyNot = Callable[[VerifiedTransaction], str | None]
 
 
 @dataclass(slots=True)
@@ -65,13 +65,20 @@ class Submissions:
         self._unsaved: list[tuple[Pending, trio.Event]] = []
         self._work = trio.Event()
         self._added: list[Callable[[], None]] = []
-        self._rejection: Rejection = lambda transaction: None
+        self._rejection: WhyNot = lambda transaction: None
+        self._is_final: Callable[[TransactionId], bool] = lambda name: False
         self._denials = denials
         self._on_revoked: Callable[[Submission], None] = lambda submission: None
 
-    def connect(self, *, rejection: Rejection, on_revoked: Callable[[Submission], None]) -> None:
+    def connect(
+        self,
+        *,
+        rejection: WhyNot,
+        is_final: Callable[[TransactionId], bool],
+        on_revoked: Callable[[Submission], None],
+    ) -> None:
         """`rejection` says why the ledger would refuse; `on_revoked` passes own users' revocations on."""
-        self._rejection, self._on_revoked = rejection, on_revoked
+        self._rejection, self._is_final, self._on_revoked = rejection, is_final, on_revoked
 
     def on_added(self, callback: Callable[[], None]) -> None:
         """Calls `callback` when the mempool has something new."""
@@ -85,7 +92,8 @@ class Submissions:
             task_status.started()
 
     async def submit(self, raw: bytes, sealed: bytes, *, sender: bytes) -> TransactionId:
-        """Accepts a transaction from a user of this node; durable when it returns.
+        """Accepts a transaction from a user of this node; durable when it returns. One that is pending
+        or final already, or ends a grant that is ended already, is accepted again and changes nothing.
 
         Raises:
             Malformed: not a transaction, a signature is wrong, or `sealed` is not what it names.
@@ -94,14 +102,16 @@ class Submissions:
         """
         transaction = self._verified.verify(raw)
         _check_sealed(transaction, sealed)
-        if transaction.id in self._mempool:
+        if transaction.id in self._mempool or self._is_final(transaction.id):
             return transaction.id
-        reason = self._rejection(transaction)
-        if reason is not None:
-            raise Rejected(reason)
         if isinstance(transaction.body, Revoke):
             await self._denials.see(transaction, self._transport.identity)
             self._on_revoked(Submission(raw, sealed))
+        reason = self._rejection(transaction)
+        if reason == Rejection.ALREADY_REVOKED:
+            return transaction.id
+        if reason is not None:
+            raise Rejected(reason)
         pending = Pending(transaction, sealed, sender)
         self._outcomes[transaction.id] = _Outcome()
         saved = trio.Event()
