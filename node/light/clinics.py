@@ -20,7 +20,11 @@ class Clinics:
         self._order = [member.id_key for member in members]
         self._callers: dict[str, Caller] = {}
         self._came = trio.Event()
-        transport.on_connected(lambda peer: self._came.set())
+        transport.on_connected(self._connected)
+
+    def _connected(self, peer: PublicKey) -> None:
+        self._came.set()
+        self._came = trio.Event()
 
     def reachable(self) -> list[PublicKey]:
         """The connected clinics, the one that answered last first."""
@@ -35,7 +39,6 @@ class Clinics:
         """
         with trio.move_on_after(timeout_s):
             while not self.reachable():
-                self._came = trio.Event()
                 await self._came.wait()
         found = self.reachable()
         if not found:
@@ -45,6 +48,12 @@ class Clinics:
                 code=Code.STALE,
             )
         return found
+
+    async def wait_connected(self, peer: PublicKey, timeout_s: float) -> None:
+        """Returns when `peer` is connected, or after `timeout_s` without."""
+        with trio.move_on_after(timeout_s):
+            while peer not in self._transport.connected():
+                await self._came.wait()
 
     def prefer(self, peer: PublicKey) -> None:
         self._order.remove(peer)

@@ -19,6 +19,7 @@ LIGHT = "light"
 SUBMIT = "submit"
 FINAL_WAIT_S = 20.0
 EVERYWHERE_S = 5.0
+CONNECTED_S = 2.0
 
 
 class Transactor:
@@ -40,13 +41,14 @@ class Transactor:
         took: list[PublicKey] = []
 
         async def give(peer: PublicKey) -> None:
+            await self._clinics.wait_connected(peer, CONNECTED_S)
             if await self._submit_to(peer, [submission]):
                 took.append(peer)
 
         with trio.move_on_after(EVERYWHERE_S):
             async with trio.open_nursery() as nursery:
-                for peer in self._clinics.reachable():
-                    nursery.start_soon(give, peer)
+                for member in self._clinics.members:
+                    nursery.start_soon(give, member.id_key)
         return sorted(took)
 
     async def wait_final(self, names: Sequence[TransactionId]) -> dict[TransactionId, int]:
