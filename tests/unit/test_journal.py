@@ -1,0 +1,80 @@
+"""What a validator signed survives; a vote file that cannot be trusted makes a learner."""
+
+import pytest
+
+from node.journal import VoteJournal
+from node.store.memory import MemoryStore, MemoryVoteFile
+from protocol.ballot import VoteRecord
+from protocol.blocks import NO_BLOCK, Block, BlockHash
+from protocol.errors import StorageError
+from tests.unit.test_finality import BLOCKS, certify
+
+HASH = BlockHash(b"h" * 32)
+
+
+def record(view: int, epoch: int = 0) -> VoteRecord:
+    return VoteRecord(epoch, view, HASH, False, 0, NO_BLOCK)
+
+
+def test_a_record_and_what_it_rests_on_survive_power_loss() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    certificate = certify(BLOCKS[0].header)
+    journal = VoteJournal(store=store, votes=votes)
+    assert journal.load(0) is None
+    journal.save(record(2), [BLOCKS[1]], [certificate])
+    again = VoteJournal(store=store.crash(0), votes=votes.crash(0))
+    assert again.load(0) == record(2)
+    assert again.candidates() == ([BLOCKS[1]], [certificate])
+    assert not again.is_lost
+
+
+def test_a_missing_vote_file_makes_a_learner() -> None:
+    journal = VoteJournal(store=MemoryStore(), votes=MemoryVoteFile(lost=True))
+    assert journal.load(0) is None
+    assert journal.is_lost
+    assert VoteJournal(store=MemoryStore(), votes=None).is_lost
+
+
+def test_a_vote_file_put_back_from_a_copy_is_noticed() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.load(0)
+    journal.save(record(1), [], [])
+    old = votes.load()
+    journal.save(record(2), [], [])
+    journal.save(record(3), [], [])
+    for content in (old, None):
+        restored = VoteJournal(store=store, votes=MemoryVoteFile(content))
+        assert restored.load(0) is None
+        assert "copy" in restored.loss
+
+
+def test_a_crash_between_store_and_vote_file_makes_no_learner() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.load(0)
+    journal.save(record(1), [], [])
+    votes.fail_at(1)
+    with pytest.raises(StorageError):
+        journal.save(record(2), [BLOCKS[0]], [])
+    again = VoteJournal(store=store.crash(store.unsynced), votes=votes.crash(0))
+    assert again.load(0) is not None
+    assert not again.is_lost
+
+
+def test_a_record_of_another_epoch_binds_nothing() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.save(record(7, epoch=0), [], [])
+    assert VoteJournal(store=store, votes=votes).load(1) is None
+
+
+def test_candidates_below_a_final_view_are_forgotten() -> None:
+    store = MemoryStore()
+    journal = VoteJournal(store=store, votes=MemoryVoteFile())
+    kept: list[Block] = BLOCKS[1:]
+    journal.save(record(3), BLOCKS, [certify(block.header) for block in BLOCKS])
+    journal.forget_through(BLOCKS[0].header.view)
+    blocks, certificates = VoteJournal(store=store, votes=MemoryVoteFile()).candidates()
+    assert blocks == kept
+    assert certificates == [certify(block.header) for block in kept]
