@@ -60,7 +60,23 @@ ARMOUR_BYTES_MAX = 128 * KIB  # of a file in text armour, before its text form
 ENROLMENT_LIFE_MS_MAX = 366 * DAY_MS
 HOLDERS = 3  # k: the issuing clinic and the best k - 1 others
 
+# Blobs on their way, and what is written down about them.
+RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB
+SYNC_BYTES = 16 * MIB  # of ciphertext, at most, that a power cut may take back
+SERVES_MAX = 32  # fetches served at the same time
+SERVE_CHECK_BYTES = 4 * MIB  # between two looks whether a running fetch is still allowed
+SERVE_CHECK_S = 4.0
+REFUSAL_MS = 50  # a refusal leaves this long after its request, or a multiple where the disk is slow
+PUSH_S = 15.0  # for one holder to take a blob, and more at PUSH_BYTES_PER_S_MIN
+PUSH_BYTES_PER_S_MIN = MIB
+PUSH_ATTEMPTS = 3
+TREES_MAX = 4  # hash trees of blobs kept in memory
+DENIAL_WINDOW_S = 60.0  # denials of one asker beyond DENIALS_PER_WINDOW in it are counted, not kept
+DENIALS_PER_WINDOW = 256
+DENIAL_TOKENS_MAX = 256
+
 # Deadlines, in seconds.
+FINAL_S = 10.0  # for a new record to become final, before its clinic is told that it is not yet
 CONNECT_S = 5.0
 STREAM_OPEN_S = 5.0
 IDLE_READ_S = 15.0

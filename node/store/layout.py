@@ -28,9 +28,18 @@ AUDIT_TOKEN = b"audit-token/"
 
 # Blob database.
 CHUNK = b"chunk/"
+LEAF = b"leaf/"
 BLOB = b"blob/"
+IMPORT = b"import/"
 
-# What a node knows for itself: a wallet's records, names that stay local.
+# What a node knows for itself, in the ledger database: grants found on the ledger, records this clinic
+# issued, a wallet's records, names that stay local.
+TOKEN_GRANT = b"token-grant/"
+HELD_GRANT = b"held-grant/"
+HELD_GRANT_TOKEN = b"held-grant-token/"
+GRANTS_HEIGHT = b"grants-height/"
+ISSUED = b"issued/"
+ISSUED_KEY = b"issued-key/"
 WALLET = b"wallet/"
 LOCAL_NAME = b"name/"
 
@@ -137,14 +146,59 @@ def audit_token(token: bytes, sequence: int) -> bytes:
     return AUDIT_TOKEN + token + _height(sequence)
 
 
-def chunk(root: bytes, index: int) -> bytes:
-    """A ciphertext chunk, by content root and index: a blob's chunks lie side by side, in order."""
-    return CHUNK + root + index.to_bytes(_INDEX_BYTES, "big")
+def chunk(blob_id: bytes, index: int) -> bytes:
+    """A ciphertext chunk, by the blob's local id and index: a blob's chunks lie side by side, in order."""
+    return CHUNK + blob_id + index.to_bytes(_INDEX_BYTES, "big")
 
 
-def blob(root: bytes) -> bytes:
-    """What a holder knows of one blob, by content root."""
-    return BLOB + root
+def leaf(blob_id: bytes, index: int) -> bytes:
+    """The leaf hash of a chunk, in the same batch as the chunk."""
+    return LEAF + blob_id + index.to_bytes(_INDEX_BYTES, "big")
+
+
+def leaves(blob_id: bytes) -> bytes:
+    """The prefix of all leaf hashes of a blob."""
+    return LEAF + blob_id
+
+
+def blob(issuer: bytes, root: bytes) -> bytes:
+    """What is known of a blob held here, by its issuer and content root."""
+    return BLOB + issuer + root
+
+
+def importing(blob_id: bytes) -> bytes:
+    """A blob whose chunks belong to nothing (yet); the value is how many there may be."""
+    return IMPORT + blob_id
+
+
+def token_grant(token: bytes, grant: bytes = b"") -> bytes:
+    """A grant registered for a token; without a grant, the prefix of all of a token's."""
+    return TOKEN_GRANT + token + grant
+
+
+def held_grant(grant: bytes) -> bytes:
+    """A grant given to this node."""
+    return HELD_GRANT + grant
+
+
+def held_grant_token(token: bytes, grant: bytes = b"") -> bytes:
+    """An entry of the index from tokens to grants given to this node; the value is empty."""
+    return HELD_GRANT_TOKEN + token + grant
+
+
+def grants_height() -> bytes:
+    """The height up to which final blocks were searched for grants."""
+    return GRANTS_HEIGHT
+
+
+def issued(token: bytes) -> bytes:
+    """What this clinic keeps of a record that it issued."""
+    return ISSUED + token
+
+
+def issued_key(owner_key: bytes) -> bytes:
+    """The token that this clinic minted, or is minting, to a one-time owner key."""
+    return ISSUED_KEY + owner_key
 
 
 def wallet(name: bytes) -> bytes:
