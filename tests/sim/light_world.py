@@ -1,0 +1,146 @@
+"""A patient's light client in the simulated world, beside clinics that run the ledger and a gateway."""
+
+from dataclasses import dataclass
+
+import trio
+
+from node.gateway import Gateway
+from node.keystore import WalletKeys
+from node.light.clinics import Clinics
+from node.light.discovery import Discovery
+from node.light.headers import LightChain
+from node.light.my import My
+from node.light.sharing import Sharing
+from node.light.transact import Transactor
+from node.light.wallet import Wallet
+from node.light.who import Who
+from node.ports import Ports, TaskStatus
+from node.services import LedgerServices
+from node.store.memory import MemoryStore
+from protocol import limits
+from protocol.blocks import Genesis, network_id
+from protocol.codec import digest
+from protocol.codes import check_code, decode_code
+from protocol.control import MyCode
+from protocol.grants import RecordLabel, seal_key
+from protocol.keys import SigningKey
+from protocol.transactions import (
+    Content,
+    Mint,
+    TransactionId,
+    sealed_hash,
+    sign_transaction,
+)
+from protocol.wallet import cold_master, hot_master, next_key_hashes
+from tests.sim.clock import SimClock
+from tests.sim.entropy import SimEntropy
+from tests.sim.network import SimNetwork
+from tests.sim.nodes import Cluster, Seat, SimNode
+from tests.sim.transport import SimTransport
+
+ENTROPY = bytes(range(32))
+CONTENT = Content(1, limits.CHUNK_BYTES, 1_000, 1, bytes(32), bytes(32), bytes(32), bytes(32))
+
+
+class LedgerClinic:
+    """A clinic without records: the ledger and the gateway. `gateway` may be one that lies."""
+
+    gateway_type: type[Gateway] = Gateway
+
+    def __init__(self, ports: Ports, genesis: Genesis, seat: Seat) -> None:
+        self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
+        self.gateway = self.gateway_type(
+            transport=ports.transport,
+            ledger=self.services.ledger,
+            submissions=self.services.submissions,
+            network=network_id(genesis),
+            entropy=ports.entropy,
+        )
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        await self.services.run(task_status=task_status)
+
+
+@dataclass
+class Patient:
+    """A light client and its parts."""
+
+    store: MemoryStore
+    transport: SimTransport
+    clinics: Clinics
+    chain: LightChain
+    wallet: Wallet
+    my: My
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.transport.run)
+            await nursery.start(self.chain.run)
+            task_status.started()
+
+
+def patient(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | None = None) -> Patient:
+    """A light client of all clinics, not running yet; `store` is what it had before."""
+    identity = SigningKey(digest("sim-light", b""))
+    network.name(identity.public, "patient")
+    members = [node.identity for node in cluster.nodes]
+    store = store or MemoryStore()
+    transport = SimTransport(network, identity.public, members=members, dials=members)
+    clock = SimClock(cluster.world.timeline.now_ms)
+    clinics = Clinics(
+        transport=transport, members=cluster.genesis.members, reply_limit=limits.LIGHT_REPLY_BYTES_MAX
+    )
+    chain = LightChain(genesis=cluster.genesis, store=store, clinics=clinics, clock=clock)
+    hashes = next_key_hashes(cold_master(ENTROPY), 0, 8)
+    wallet = Wallet(keys=WalletKeys(hot_master(ENTROPY).secret, hashes), store=store)
+    sharing = Sharing(
+        chain=chain,
+        clinics=clinics,
+        wallet=wallet,
+        transactor=Transactor(chain=chain, clinics=clinics),
+        clock=clock,
+        entropy=SimEntropy("patient"),
+    )
+    my = My(
+        chain=chain,
+        clinics=clinics,
+        wallet=wallet,
+        discovery=Discovery(chain=chain, clinics=clinics, wallet=wallet),
+        sharing=sharing,
+        who=Who(clinics=clinics, wallet=wallet, network=chain.network),
+        clock=clock,
+    )
+    return Patient(store, transport, clinics, chain, wallet, my)
+
+
+def services(node: SimNode) -> LedgerServices:
+    """The running ledger services of a clinic."""
+    assert node.life is not None
+    assert isinstance(node.life.service, LedgerClinic)
+    return node.life.service.services
+
+
+async def issue(someone: Patient, node: SimNode, title: str) -> TransactionId:
+    """A record that `node` mints to the patient with a fresh receive code; final when this returns."""
+    code = decode_code((await someone.my.code(MyCode(clinic=node.name))).code)
+    network, now_ms = someone.chain.network, node.clock.wall_ms()
+    [enrolment] = check_code(
+        code, network=network, clinic=node.identity, now_ms=now_ms, used=lambda key: False
+    )
+    terms = enrolment.terms
+    label = RecordLabel(title, "fhir", "record.json", 1_000, now_ms)
+    sealed = seal_key(digest("key", title.encode()), label, to=terms.enc_key, entropy=bytes(32))
+    body = Mint(
+        digest("nonce", title.encode())[:16],
+        node.identity,
+        terms.owner_key,
+        terms.next_key_hash,
+        terms.enc_key,
+        CONTENT,
+        sealed_hash(sealed),
+        enrolment.signed,
+    )
+    raw = sign_transaction(body, (node.seat.id_key,), network)
+    name = await services(node).submissions.submit(raw, sealed, sender=node.identity)
+    await services(node).submissions.wait_final(name)
+    return name

@@ -1,0 +1,181 @@
+"""The patient's light client against honest, dead and lying clinics."""
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from node.gateway import Gateway
+from protocol.control import MyShare, MyStop
+from protocol.errors import Code, Refused, UserError
+from protocol.keys import PublicKey
+from protocol.limits import DAY_MS
+from protocol.messages.light import HeadersReply, Located
+from protocol.transactions import GrantId, TokenId, TransactionId
+from tests.sim.light_world import LedgerClinic, Patient, issue, patient, services
+from tests.sim.network import SimNetwork
+from tests.sim.nodes import Cluster
+from tests.sim.world import World, simulate
+
+Story = Callable[[Cluster, Patient, SimNetwork], Awaitable[None]]
+
+
+def play(story: Story, *, clinic: type[LedgerClinic] = LedgerClinic, seed: int = 1) -> None:
+    """`story` with four clinics and one patient, all up and fresh."""
+
+    async def tell(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            network = SimNetwork(world)
+            cluster = Cluster(world, network, nursery, clinic, size=4)
+            cluster.start()
+            someone = patient(cluster, network)
+            await nursery.start(someone.run)
+            await trio.sleep(3)
+            await story(cluster, someone, network)
+            cluster.stop()
+            nursery.cancel_scope.cancel()
+
+    simulate(tell, seed)
+
+
+def share(token: TransactionId, clinic: str = "n1") -> MyShare:
+    return MyShare(records=(token.hex()[:8],), clinic=clinic, for_ms=30 * DAY_MS, purposes=("TREAT",))
+
+
+def test_a_patient_receives_shares_and_stops() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        [record] = (await someone.my.records()).records
+        assert (record.token, record.title, record.issuer_name) == (token.hex(), "Letter", "n0")
+        [grant] = (await someone.my.share(share(token))).grants
+        assert (grant.state, grant.grantee_name, grant.final) == ("live", "n1", True)
+        assert len((await someone.my.records()).records[0].grants) == 1
+        [stopped] = (await someone.my.stop(MyStop(id=grant.grant[:8]))).stops
+        assert stopped.final
+        assert sorted(stopped.stopped_at) == sorted(node.identity.hex() for node in cluster.nodes)
+        assert stopped.unreached == ()
+        for node in cluster.nodes:
+            ended = TokenId(token), GrantId(bytes.fromhex(grant.grant))
+            assert ended in services(node).ledger.denied
+        assert [item.state for item in (await someone.my.shares()).grants] == ["ended"]
+
+    play(story)
+
+
+def test_a_clinic_that_is_down_is_named_and_bounded() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        [grant] = (await someone.my.share(share(token))).grants
+        cluster.nodes[2].crash()
+        await trio.sleep(1)
+        [stopped] = (await someone.my.stop(MyStop(id=grant.grant))).stops
+        assert stopped.final
+        assert stopped.unreached == (cluster.nodes[2].identity.hex(),)
+        assert stopped.bound_s == 90
+
+    play(story)
+
+
+def test_the_clinic_asked_first_may_die() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        for node in cluster.nodes:
+            if node.identity == someone.clinics.reachable()[0]:
+                node.crash()
+        await someone.my.share(share(token))
+
+    play(story)
+
+
+def test_without_a_quorum_the_patient_is_told_that_nothing_is_fresh() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        await someone.my.records()
+        for node in cluster.nodes[:2]:
+            node.crash()
+        await trio.sleep(90)
+        with pytest.raises(UserError) as stale:
+            await someone.my.share(share(token))
+        assert stale.value.code is Code.STALE
+
+    play(story)
+
+
+def test_unknown_records_and_clinics_get_their_errors() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        with pytest.raises(Refused):
+            await someone.my.share(share(TransactionId(bytes(32))))
+        with pytest.raises(UserError) as unknown:
+            await someone.my.share(share(token, "nobody"))
+        assert "n0, n1, n2, n3" in unknown.value.hint
+        with pytest.raises(UserError) as purpose:
+            await someone.my.share(replace(share(token), purposes=("NOSUCH",)))
+        assert purpose.value.code is Code.PURPOSE
+        with pytest.raises(UserError) as duration:
+            await someone.my.share(replace(share(token), for_ms=401 * DAY_MS))
+        assert duration.value.code is Code.DURATION
+
+    play(story)
+
+
+def test_one_time_keys_are_used_once_also_after_a_power_loss() -> None:
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        clinic = cluster.nodes[0].identity
+        before = someone.wallet.enrol(clinic, 3, 10**13, someone.chain.network)
+        again = patient(cluster, network, store=someone.store.crash(0))
+        after = again.wallet.enrol(clinic, 3, 10**13, again.chain.network)
+        assert not {item.body for item in before} & {item.body for item in after}
+        with pytest.raises(UserError) as used_up:
+            again.wallet.enrol(clinic, 3, 10**13, again.chain.network)
+        assert used_up.value.code is Code.LIMIT
+        assert again.chain.height == someone.chain.height
+
+    play(story)
+
+
+class ForgedHeaders(Gateway):
+    """Shows a header that no quorum signed."""
+
+    asked: ClassVar[list[PublicKey]] = []
+
+    async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
+        reply = await super()._headers(height, wait_ms)
+        if self._server != self._ledger.genesis.members[0].id_key or not reply.headers:
+            return reply
+        self.asked.append(self._server)
+        forged = replace(reply.headers[-1], time_ms=reply.headers[-1].time_ms + 1)
+        return replace(reply, headers=(*reply.headers[:-1], forged))
+
+
+class ForgedPlaces(Gateway):
+    """Says of every transaction that it is in another place of its block."""
+
+    asked: ClassVar[list[TransactionId]] = []
+
+    def _located(self, name: TransactionId) -> Located | None:
+        located = super()._located(name)
+        if located is None or self._server != self._ledger.genesis.members[0].id_key:
+            return located
+        self.asked.append(name)
+        return replace(located, path=(bytes(32), *located.path))
+
+
+@pytest.mark.parametrize("liar", [ForgedHeaders, ForgedPlaces])
+def test_a_lying_clinic_is_not_believed_and_another_is_asked(liar: type[Gateway]) -> None:
+    class Clinic(LedgerClinic):
+        gateway_type = liar
+
+    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+        someone.clinics.prefer(cluster.nodes[0].identity)
+        token = await issue(someone, cluster.nodes[1], "Letter")
+        someone.clinics.prefer(cluster.nodes[0].identity)
+        await someone.my.share(share(token, "n2"))
+        assert someone.chain.height >= 2
+        for height in range(1, someone.chain.height + 1):
+            assert someone.chain.header(height) == services(cluster.nodes[1]).ledger.header(height)
+
+    play(story, clinic=Clinic)
+    assert liar.asked  # type: ignore[attr-defined]
