@@ -34,6 +34,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.STORE_DAMAGED: 13,
     Code.STORE_NEWER: 14,
     Code.STORE_FULL: FAILED,
+    Code.STORE_FAILED: FAILED,
     Code.KEY_FILE: FAILED,
     Code.CONFIG: FAILED,
     Code.PORT_IN_USE: FAILED,
