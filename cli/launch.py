@@ -1,0 +1,206 @@
+"""Starting and stopping the daemon's program. The only place where the CLI runs another program."""
+
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from cli.client import call, connect
+from cli.settings import Place, Settings
+from protocol.control import Status, StatusResult
+from protocol.errors import ChartmeshError, Code, UserError
+from protocol.exits import code_of_exit, exit_status
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+LOG_NAME = "daemon.log"  # in the data directory
+READY_S = 60.0
+DRAINED_S = 60.0
+_POLL_S = 0.05
+_ANSWER_S = 10.0
+_LOG_READ_BYTES_MAX = 1024 * 1024
+
+
+def node_program(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of the daemon's program.
+
+    `-P` keeps a `node.py` in the working directory from being taken for ours.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def become(program: list[str]) -> NoReturn:
+    """Replaces this program by another, which inherits the terminal and decides the exit status."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(program[0], program)
+
+
+def daemon_arguments(settings: Settings, *, descriptor: int | None) -> list[str]:
+    """The arguments of `node daemon`. Secrets are named by file or descriptor, never given."""
+    arguments = ["daemon", "--data-dir", str(settings.place.data_dir)]
+    if settings.config is not None:
+        arguments += ["--config", str(settings.config.absolute())]
+    if descriptor is not None:
+        arguments += ["--passphrase-fd", str(descriptor)]
+    elif settings.passphrase_file is not None:
+        arguments += ["--passphrase-file", str(settings.passphrase_file.absolute())]
+    return arguments
+
+
+def is_running(place: Place) -> bool:
+    """Whether a daemon listens there. Raises UserError where there is no node, or it is not ours."""
+    try:
+        connect(place).close()
+    except UserError as error:
+        if error.code is Code.NOT_RUNNING:
+            return False
+        raise
+    return True
+
+
+def start(settings: Settings) -> StatusResult:
+    """Starts the daemon in the background and waits until it answers.
+
+    The passphrase is asked for only where the daemon says that it needs one and a person is there.
+
+    Raises:
+        UserError: the daemon's own error, where it exits; UNREACHABLE, where it is not ready in time.
+    """
+    try:
+        return _start(settings, passphrase=None)
+    except UserError as error:
+        may_ask = settings.passphrase_file is None and sys.stdin.isatty()
+        if error.code is not Code.WRONG_PASSPHRASE or not may_ask:
+            raise
+    from getpass import getpass
+
+    return _start(settings, passphrase=getpass("Passphrase of this node: "))
+
+
+def ensure_running(settings: Settings) -> None:
+    """Starts the daemon unless it runs. Raises as `start`."""
+    if not is_running(settings.place):
+        start(settings)
+
+
+def daemon_pid(place: Place) -> int:
+    """The process id of the daemon that listens there. Raises UserError as `connect`."""
+    with connect(place) as line:
+        raw = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", raw)[0]
+    return pid
+
+
+def wait_gone(pid: int) -> None:
+    """Waits until a process has exited.
+
+    Raises:
+        UserError: UNREACHABLE, where it takes longer than DRAINED_S.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not select.select([descriptor], [], [], DRAINED_S)[0]:
+            raise UserError(
+                f"the node is still finishing after {DRAINED_S:.0f} s",
+                "wait, or see what it does in its log",
+                code=Code.UNREACHABLE,
+            )
+    finally:
+        os.close(descriptor)
+
+
+def _start(settings: Settings, *, passphrase: str | None) -> StatusResult:
+    descriptor = None if passphrase is None else pipe_with(passphrase)
+    try:
+        arguments = daemon_arguments(settings, descriptor=descriptor)
+        return run_detached(node_program("node", *arguments), settings.place, descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def run_detached(program: list[str], place: Place, descriptor: int | None = None) -> StatusResult:
+    """Runs a daemon's program in the background, its log in the data directory, until it answers.
+
+    `descriptor` is one that it inherits.
+
+    Raises:
+        UserError: the program's own error, where it exits; UNREACHABLE, where it is not ready in time.
+    """
+    log = place.data_dir / LOG_NAME
+    offset = log.stat().st_size if log.exists() else 0
+    daemon = _spawn(program, log, descriptor)
+    return _wait_ready(place, daemon, log, offset)
+
+
+def pipe_with(secret: str) -> int:
+    """The reading end of a pipe that holds one line."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(secret.encode() + b"\n")
+    return reader
+
+
+def _spawn(program: list[str], log: Path, descriptor: int | None) -> "Popen[bytes]":
+    import subprocess
+
+    try:
+        number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {log}: {error.strerror}",
+            "run this as the user that owns the node",
+            code=Code.CONFIG,
+        ) from error
+    with os.fdopen(number, "wb") as output:
+        return subprocess.Popen(
+            program,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=() if descriptor is None else (descriptor,),
+        )
+
+
+def _wait_ready(place: Place, daemon: "Popen[bytes]", log: Path, offset: int) -> StatusResult:
+    begun_s = time.perf_counter()
+    while time.perf_counter() < begun_s + READY_S:
+        try:
+            return call(place, Status(), timeout_s=_ANSWER_S)
+        except ChartmeshError as error:
+            if error.code is not Code.NOT_RUNNING:
+                raise
+        status = daemon.poll()
+        if status is not None:
+            # Of two that start at once, one finds the other running: then the other may yet answer.
+            lost_race = status == exit_status(Code.ALREADY_RUNNING)
+            if not lost_race or time.perf_counter() > begun_s + _ANSWER_S:
+                raise _last_words(status, log, offset)
+        time.sleep(_POLL_S)
+    raise UserError(
+        f"the node was not ready after {READY_S:.0f} s", f"look at {log}", code=Code.UNREACHABLE
+    )
+
+
+def _last_words(status: int, log: Path, offset: int) -> UserError:
+    """The error that the daemon printed before it exited, with the code that its status stands for."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        lines = file.read(_LOG_READ_BYTES_MAX).decode("utf-8", "replace").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    advised = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
+    return UserError(
+        said[-1] if said else f"the node stopped at once, with status {status}",
+        advised[-1] if advised else f"look at {log}",
+        code=code_of_exit(status),
+    )

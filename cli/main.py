@@ -1,0 +1,68 @@
+"""The command tree, and how every error becomes two lines and an exit status."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from cli import render
+from cli.access import access
+from cli.audit import audit
+from cli.bench import bench
+from cli.demo import demo
+from cli.my import my
+from cli.network import network
+from cli.node_commands import completion, daemon, init, peers, start, status, stop, version
+from cli.record import record
+from cli.settings import shared_options
+from protocol.control import ErrorReply, encode_document
+from protocol.errors import ChartmeshError, Code
+from protocol.exits import DONE, exit_status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@shared_options
+def chartmesh() -> None:
+    """A network of clinics in which every medical record is owned by its patient."""
+
+
+COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
+COMMANDS += [network, record, access, audit, my, demo, bench]
+for command in COMMANDS:
+    chartmesh.add_command(command)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit status; errors are told on stderr."""
+    is_json = "--json" in arguments
+    try:
+        returned = chartmesh.main(arguments, prog_name="chartmesh", standalone_mode=False)
+    except click.UsageError as error:
+        hint = f"see: {error.ctx.command_path} --help" if error.ctx else "see: chartmesh --help"
+        return _tell(Code.USAGE, error.format_message(), hint, is_json)
+    except click.ClickException as error:
+        return _tell(Code.INTERNAL, error.format_message(), "see: chartmesh --help", is_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _tell(Code.INTERRUPTED, "interrupted", "nothing is half-written; run it again", is_json)
+    except ChartmeshError as error:
+        return _tell(error.code, error.message, error.hint, is_json)
+    return returned if isinstance(returned, int) else DONE
+
+
+def _tell(code: Code, message: str, hint: str, is_json: bool) -> int:
+    if is_json:
+        click.echo(encode_document(ErrorReply(code=code, error=message, hint=hint)), err=True)
+    else:
+        one_line = " ".join(message.split())
+        render.note(f"error: {one_line}")
+        render.note(f"hint: {hint or 'see: chartmesh --help'}")
+    return exit_status(code)
+
+
+if __name__ == "__main__":
+    main()

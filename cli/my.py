@@ -1,0 +1,268 @@
+"""The patient's commands. Each starts the light client in the background where it does not run."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from cli import render
+from cli.client import call, ignore_progress
+from cli.launch import ensure_running
+from cli.receive import check_output, receive
+from cli.settings import F, Settings, pass_settings, passphrase_option, shared_options
+from cli.values import DurationParam, IdParam, parse_purpose, rows_option
+from protocol import exits, limits
+from protocol.control import (
+    Ask,
+    Document,
+    GrantItem,
+    MyCode,
+    MyRecord,
+    MyRecords,
+    MyShare,
+    MyShares,
+    MyStop,
+    MyWho,
+    Progress,
+    Stopped,
+)
+from protocol.errors import Code, UserError
+
+R = TypeVar("R", bound=Document)
+_COMPLETE_S = 1.0
+
+
+def list_my_records(settings: Settings) -> list[tuple[str, str]]:
+    """Ids and titles of the patient's records, for completion."""
+    found = call(settings.place, MyRecords(), timeout_s=_COMPLETE_S)
+    return [(one.token, one.title) for one in found.records]
+
+
+def list_my_shares(settings: Settings) -> list[tuple[str, str]]:
+    """Ids and readers of the patient's grants, for completion."""
+    found = call(settings.place, MyShares(), timeout_s=_COMPLETE_S)
+    return [(one.grant, f"{one.grantee_name} {one.title}") for one in found.grants]
+
+
+MY_RECORD = IdParam(list_my_records)
+MY_SHARE = IdParam(list_my_shares)
+
+
+def my_options(command: F) -> F:
+    """The shared options, and what starting on demand may need."""
+    return shared_options(passphrase_option(command))
+
+
+@click.group()
+@my_options
+def my() -> None:
+    """Your own records: see them, share them, stop sharing, see who read them."""
+
+
+def _call(settings: Settings, request: Ask[R], report: Callable[[Progress], None] = ignore_progress) -> R:
+    ensure_running(settings)
+    return call(settings.place, request, report=report)
+
+
+@my.command()
+@my_options
+@click.option("--clinic", required=True, help="The clinic that will add a record.")
+@click.option(
+    "--count", type=click.IntRange(1, limits.ENROLMENTS_PER_CODE_MAX), default=1, show_default=True
+)
+@click.option("--qr", is_flag=True, help="Also as a QR code.")
+@pass_settings
+def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
+    """A receive code, which lets one clinic add records to you."""
+    result = _call(settings, MyCode(clinic=clinic, count=count))
+    if settings.is_json:
+        render.document(result)
+        return
+    if qr:
+        _print_qr(result.code)
+    render.say(result.code)
+    until = "" if result.not_after is None else f", until {render.when(result.not_after)}"
+    render.note(f"show this at the desk of {render.named(result.clinic_name, clinic)}{until}")
+
+
+@my.command()
+@my_options
+@pass_settings
+def records(settings: Settings) -> None:
+    """Your records, and who can see them."""
+    result = _call(settings, MyRecords())
+    if settings.is_json:
+        render.document(result)
+        return
+    render.table(
+        ("ID", "DATE", "CLINIC", "TYPE", "SIZE", "TITLE", "WHO CAN SEE IT"),
+        (
+            (
+                render.short(one.token),
+                render.when(one.time),
+                render.named(one.issuer_name, one.issuer),
+                one.type,
+                render.size(one.size),
+                one.title,
+                ", ".join(_reader(grant) for grant in one.grants) or "only you",
+            )
+            for one in result.records
+        ),
+        empty="you have no records yet: show a clinic a code from: chartmesh my code",
+    )
+
+
+@my.command()
+@my_options
+@click.option(
+    "-o", "--output", default=".", metavar="FILE|DIR|-", help="Where to save; - is the standard output."
+)
+@click.argument("identity", metavar="ID", type=MY_RECORD)
+@pass_settings
+def record(settings: Settings, output: str, identity: str) -> None:
+    """Save one of your records."""
+    check_output(settings, output, 1)
+    ensure_running(settings)
+    receive(settings, MyRecord(id=identity), output)
+
+
+@my.command()
+@my_options
+@click.option("--with", "clinic", required=True, metavar="CLINIC", help="Who may read.")
+@click.option("--for", "for_ms", required=True, type=DurationParam(), help="How long, for example 30d.")
+@click.option(
+    "--purpose", "purposes", multiple=True, default=("treatment",), show_default=True, help="What for."
+)
+@click.argument("records", nargs=-1, required=True, metavar="RECORD...", type=MY_RECORD)
+@pass_settings
+def share(
+    settings: Settings, clinic: str, for_ms: int, purposes: tuple[str, ...], records: tuple[str, ...]
+) -> int:
+    """Let a clinic read records of yours, for a time and a purpose."""
+    codes = tuple(dict.fromkeys(parse_purpose(one) for one in purposes))
+    request = MyShare(records=records, clinic=clinic, for_ms=for_ms, purposes=codes)
+    result = _call(settings, request)
+    if settings.is_json:
+        render.document(result)
+    for one in () if settings.is_json else result.grants:
+        state = "" if one.final else " (accepted, not final yet)"
+        render.say(
+            f"{_reader(one)} can read {render.short(one.token)} until {render.when(one.not_after)}{state}. "
+            f"Stop with: chartmesh my stop {render.short(one.grant)}"
+        )
+    return exits.DONE if all(one.final for one in result.grants) else exits.NOT_FINAL
+
+
+@my.command()
+@my_options
+@pass_settings
+def shares(settings: Settings) -> None:
+    """What you share, with whom, until when."""
+    result = _call(settings, MyShares())
+    if settings.is_json:
+        render.document(result)
+        return
+    render.table(
+        ("ID", "RECORD", "WITH", "FOR", "UNTIL", "STATE", "TITLE"),
+        (
+            (
+                render.short(one.grant),
+                render.short(one.token),
+                _reader(one),
+                ", ".join(one.purposes),
+                render.when(one.not_after),
+                one.state,
+                one.title,
+            )
+            for one in result.grants
+        ),
+        empty="you share nothing",
+    )
+
+
+@my.command()
+@my_options
+@click.option("--all", "is_all", is_flag=True, help="Everything that you share.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("identity", metavar="[ID]", required=False, type=MY_SHARE)
+@pass_settings
+def stop(settings: Settings, is_all: bool, yes: bool, identity: str | None) -> int:
+    """Stop sharing. Copies already read are not undone."""
+    if is_all == (identity is not None):
+        raise click.UsageError("give the ID of one share, or --all")
+    if is_all and not yes:
+        if not sys.stdin.isatty():
+            raise UserError("--all asks first, and nobody is here to answer", "add --yes", code=Code.USAGE)
+        click.confirm("Stop sharing everything with everybody?", abort=True, err=True)
+    progress = render.ProgressLine(is_json=settings.is_json)
+    result = _call(settings, MyStop(id=identity), progress)
+    progress.clear()
+    for one in result.stops:
+        if settings.is_json:
+            render.document(one)
+        else:
+            _print_stopped(one)
+    if not result.stops:
+        render.note("you share nothing")
+    return exits.DONE if all(one.final for one in result.stops) else exits.NOT_FINAL
+
+
+@my.command()
+@my_options
+@rows_option
+@click.argument("record", metavar="[RECORD]", required=False, type=MY_RECORD)
+@pass_settings
+def who(settings: Settings, rows: int, record: str | None) -> int:
+    """Who read your records or tried to: when, why, under which share."""
+    progress = render.ProgressLine(is_json=settings.is_json)
+    result = _call(settings, MyWho(record=record, rows=rows), progress)
+    progress.clear()
+    if settings.is_json:
+        render.document(result)
+    else:
+        render.table(
+            ("TIME", "CLINIC", "USER", "PURPOSE", "RECORD", "SHARE", "OUTCOME", "TOLD BY", "TITLE"),
+            (
+                (
+                    render.when(one.time),
+                    render.named(one.member_name, one.member),
+                    one.user,
+                    one.purpose,
+                    render.short(one.token),
+                    render.short(one.grant or "-"),
+                    one.outcome,
+                    render.named(one.server_name, one.server),
+                    one.title,
+                )
+                for one in result.accesses
+            ),
+            empty="nobody has read or asked for them",
+        )
+    for member in () if settings.is_json else result.unreached:
+        render.note(f"{render.short(member)} could not be reached: what it served is missing here")
+    return exits.IN_PART if result.unreached else exits.DONE
+
+
+def _reader(one: GrantItem) -> str:
+    return render.named(one.grantee_name, one.grantee)
+
+
+def _print_stopped(one: Stopped) -> None:
+    reached, total = len(one.stopped_at), len(one.stopped_at) + len(one.unreached)
+    rest = f"; the last within {one.bound_s} s" if one.unreached else ""
+    state = "" if one.final else " (accepted, not final yet)"
+    render.say(f"{render.short(one.grant)}: stopped at {reached} of {total} clinics{rest}{state}")
+    render.note("copies that were already read are not undone")
+
+
+def _print_qr(text: str) -> None:
+    import segno
+
+    try:
+        drawn = segno.make(text, error="l", micro=False)
+    except segno.DataOverflowError as error:
+        raise UserError(
+            "the code is too long for a QR code", "ask for a smaller --count", code=Code.LIMIT
+        ) from error
+    drawn.terminal(out=sys.stdout, compact=True)

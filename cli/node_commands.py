@@ -1,0 +1,233 @@
+"""Commands about the node itself: make it, run it, look at it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from cli import launch, render
+from cli.client import call
+from cli.settings import Settings, pass_settings, passphrase_option, shared_options
+from protocol import exits
+from protocol.control import Peers, PeersResult, Status, StatusResult, Stop
+from protocol.errors import Code, UserError
+
+PROTOCOL_VERSION = 1
+_REFRESH_S = 2.0
+_ANSWER_S = 30.0
+
+
+@click.command()
+@shared_options
+@click.option(
+    "--role", type=click.Choice(["clinic", "light"]), help="A member clinic, or a patient's light client."
+)
+@click.option("--name", help="What others call this node.")
+@click.option("--listen", metavar="ADDR", help="The address that peers connect to.")
+@click.option("--genesis", type=click.Path(path_type=Path), help="The network's genesis file.")
+@click.option(
+    "--clinic",
+    multiple=True,
+    metavar="NAME",
+    help="A clinic that a light client talks to; repeat for more.",
+)
+@passphrase_option
+@click.option("--insecure-no-passphrase", is_flag=True, help="Keep the keys without a passphrase.")
+@pass_settings
+def init(
+    settings: Settings,
+    role: str | None,
+    name: str | None,
+    listen: str | None,
+    genesis: Path | None,
+    clinic: tuple[str, ...],
+    insecure_no_passphrase: bool,
+) -> None:
+    """Make a node: its keys, its public card, its configuration."""
+    arguments = ["init", "--data-dir", str(settings.place.data_dir)]
+    if settings.config is not None:
+        arguments += ["--config", str(settings.config)]
+    for flag, value in (("--role", role), ("--name", name), ("--listen", listen), ("--genesis", genesis)):
+        arguments += [] if value is None else [flag, str(value)]
+    for one in clinic:
+        arguments += ["--clinic", one]
+    if settings.passphrase_file is not None:
+        arguments += ["--passphrase-file", str(settings.passphrase_file)]
+    arguments += ["--insecure-no-passphrase"] if insecure_no_passphrase else []
+    launch.become(launch.node_program("node", *arguments, *json_flag(settings)))
+
+
+@click.command()
+@shared_options
+@passphrase_option
+@click.option(
+    "--passphrase-fd", type=click.IntRange(min=0), help="Read the passphrase from this open descriptor."
+)
+@pass_settings
+def daemon(settings: Settings, passphrase_fd: int | None) -> None:
+    """Run the node in the foreground."""
+    if settings.passphrase_file is not None and passphrase_fd is not None:
+        raise click.UsageError("give --passphrase-file or --passphrase-fd, not both")
+    arguments = launch.daemon_arguments(settings, descriptor=passphrase_fd)
+    launch.become(launch.node_program("node", *arguments))
+
+
+@click.command()
+@shared_options
+@passphrase_option
+@pass_settings
+def start(settings: Settings) -> None:
+    """Start the node in the background and wait until it is ready."""
+    if launch.is_running(settings.place):
+        raise UserError(
+            f"the node in {settings.place.data_dir} is already running",
+            "see: chartmesh status",
+            code=Code.ALREADY_RUNNING,
+        )
+    result = launch.start(settings)
+    if settings.is_json:
+        render.document(result)
+    else:
+        render.say(status_line(result))
+
+
+@click.command()
+@shared_options
+@pass_settings
+def stop(settings: Settings) -> None:
+    """Stop the node, after what is running has finished."""
+    from msgspec.structs import replace
+
+    pid = launch.daemon_pid(settings.place)
+    begun_s = time.perf_counter()
+    result = call(settings.place, Stop(), timeout_s=_ANSWER_S)
+    launch.wait_gone(pid)
+    drained_s = round(time.perf_counter() - begun_s, 3)
+    if settings.is_json:
+        render.document(replace(result, drained_s=drained_s))
+    else:
+        render.say(f"stopped; drained in {drained_s:.1f} s")
+
+
+@click.command()
+@shared_options
+@click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
+@pass_settings
+def status(settings: Settings, watch: bool) -> int:
+    """How the node is, in one line, and what is wrong. Exits 7 where it is stale."""
+    while True:
+        result = call(settings.place, Status(), timeout_s=_ANSWER_S)
+        if settings.is_json:
+            render.document(result)
+        else:
+            _clear(watch)
+            render.say(status_line(result))
+            for warning in result.warnings:
+                render.say(f"! {warning}")
+        if not watch:
+            return exits.DONE if result.fresh else exits.STALE
+        time.sleep(_REFRESH_S)
+
+
+@click.command()
+@shared_options
+@click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
+@pass_settings
+def peers(settings: Settings, watch: bool) -> None:
+    """Who is connected to the node."""
+    while True:
+        result = call(settings.place, Peers(), timeout_s=_ANSWER_S)
+        if settings.is_json:
+            render.document(result)
+        else:
+            _clear(watch)
+            _peer_table(result)
+        if not watch:
+            return
+        time.sleep(_REFRESH_S)
+
+
+@click.command()
+@shared_options
+@pass_settings
+def version(settings: Settings) -> None:
+    """The versions of this program and of the protocol it speaks."""
+    import json
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        program = installed("chartmesh")
+    except PackageNotFoundError:
+        program = "not installed"
+    if settings.is_json:
+        render.say(json.dumps({"v": 1, "type": "result", "program": program, "protocol": PROTOCOL_VERSION}))
+    else:
+        render.say(f"chartmesh {program}, protocol {PROTOCOL_VERSION}")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script of a shell."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(kind(context.find_root().command, {}, "chartmesh", "_CHARTMESH_COMPLETE").source())
+
+
+def json_flag(settings: Settings) -> list[str]:
+    """`--json` for another program, where it was given to this one."""
+    return ["--json"] if settings.is_json else []
+
+
+def status_line(result: StatusResult) -> str:
+    """The one line of `status`."""
+    final = (
+        "nothing final yet"
+        if result.final_age_s is None
+        else f"final {render.span(result.final_age_s)} ago"
+    )
+    freshness = "fresh" if result.fresh else "stale"
+    disk = render.size(result.disk_bytes)
+    if result.disk_total_bytes is not None:
+        disk = f"{disk} of {render.size(result.disk_total_bytes)}"
+    return "  ".join(
+        (
+            render.named(result.name, result.id),
+            f"running {render.span(result.running_s)}",
+            f"epoch {result.epoch}",
+            f"members {result.reachable}/{result.members} {freshness} (need {result.quorum})",
+            f"peers {result.peers}",
+            f"pending {result.mempool}",
+            f"disk {disk}",
+            final,
+        )
+    )
+
+
+def _peer_table(result: PeersResult) -> None:
+    render.table(
+        ("ID", "NAME", "ADDRESS", "ROUND TRIP", "AGENT", "WAY", "FRESH SINCE"),
+        (
+            (
+                render.short(peer.id),
+                peer.name,
+                peer.address,
+                "-" if peer.round_trip_ms is None else f"{peer.round_trip_ms:.1f} ms",
+                peer.agent,
+                peer.direction,
+                render.when(peer.fresh_since),
+            )
+            for peer in result.peers
+        ),
+        empty="no peer is connected",
+    )
+
+
+def _clear(is_wanted: bool) -> None:
+    if is_wanted:
+        click.clear()  # does nothing where the output is no terminal

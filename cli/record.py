@@ -1,0 +1,228 @@
+"""Commands about records, for a clinic."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from cli import render
+from cli.client import call
+from cli.files import RecordFile
+from cli.receive import check_output, receive
+from cli.settings import Settings, pass_settings, shared_options
+from cli.values import IdParam, parse_purpose, rows_option, since_option
+from protocol import exits
+from protocol.control import (
+    RecordAdd,
+    RecordAdded,
+    RecordAddResult,
+    RecordGet,
+    RecordList,
+    RecordShow,
+)
+from protocol.control.requests import RecordType
+from protocol.errors import ChartmeshError, Code, UserError
+
+_COMPLETE_S = 1.0
+
+
+def list_records(settings: Settings) -> list[tuple[str, str]]:
+    """Ids and titles of the records that the node lists, for completion."""
+    found = call(settings.place, RecordList(), timeout_s=_COMPLETE_S)
+    return [(one.token, one.title) for one in found.records]
+
+
+RECORD = IdParam(list_records)
+
+
+@click.group()
+@shared_options
+def record() -> None:
+    """Records: add, list, show, get."""
+
+
+@record.command()
+@shared_options
+@click.option("--for", "code", required=True, metavar="CODE", help="The patient's receive code.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["auto", "fhir", "dicom", "cda", "pdf"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--title", default="", help="What the patient sees; kept encrypted.")
+@click.option("--patient", default="", help="Your own name for the patient; stays in this clinic.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@pass_settings
+def add(
+    settings: Settings, code: str, kind: RecordType, title: str, patient: str, files: tuple[Path, ...]
+) -> int:
+    """Add record files for a patient, each as one record that the patient owns."""
+    added: list[RecordAdded] = []
+    failure: ChartmeshError | None = None
+    with ExitStack() as stack:
+        # All are opened before the first is sent, so that a typo in the last costs nothing.
+        for one in [stack.enter_context(RecordFile(path)) for path in files]:
+            request = RecordAdd(
+                name=one.name, size=one.size, code=code.strip(), type=kind, title=title, patient=patient
+            )
+            try:
+                added.extend(_add(settings, one, request).records)
+            except ChartmeshError as error:
+                failure = error
+                break
+    if failure is not None and not added:
+        raise failure
+    _print_added(settings, added)
+    if failure is not None:
+        raise UserError(
+            f"{len(added)} of {len(files)} files added, then: {failure.message}",
+            failure.hint,
+            code=Code.PARTIAL,
+        )
+    return exits.DONE if all(one.final for one in added) else exits.NOT_FINAL
+
+
+@record.command("list")
+@shared_options
+@click.option("--patient", help="Only those of this patient, by your own name.")
+@since_option
+@rows_option
+@pass_settings
+def list_(settings: Settings, patient: str | None, since_ms: int | None, rows: int) -> None:
+    """The records that this clinic issued or can read."""
+    result = call(settings.place, RecordList(patient=patient, since_ms=since_ms, rows=rows))
+    if settings.is_json:
+        render.document(result)
+        return
+    render.table(
+        ("ID", "DATE", "ISSUER", "TYPE", "SIZE", "COPIES", "GRANTS", "PATIENT", "TITLE"),
+        (
+            (
+                render.short(one.token),
+                render.when(one.time),
+                render.named(one.issuer_name, one.issuer),
+                one.type,
+                render.size(one.size),
+                "-" if one.copies is None else str(one.copies),
+                str(one.grants),
+                one.patient,
+                one.title,
+            )
+            for one in result.records
+        ),
+        empty="no records",
+    )
+    if result.more:
+        render.note("there are more: ask with --rows or --since")
+
+
+@record.command()
+@shared_options
+@click.argument("identity", metavar="ID", type=RECORD)
+@pass_settings
+def show(settings: Settings, identity: str) -> None:
+    """One record: its owner, copies, live grants and hash."""
+    result = call(settings.place, RecordShow(id=identity))
+    if settings.is_json:
+        render.document(result)
+        return
+    one = result.record
+    for label, value in (
+        ("record", one.token),
+        ("title", one.title),
+        ("type", one.type),
+        ("size", render.size(one.size)),
+        ("issued", f"{render.when(one.time)} by {render.named(one.issuer_name, one.issuer)}"),
+        ("owner key", f"{result.owner}, generation {result.generation}"),
+        ("state", "erased" if result.erased else f"final at height {result.height}"),
+        (
+            "copies",
+            f"{'?' if one.copies is None else one.copies}: {', '.join(map(render.short, result.holders))}",
+        ),
+        ("grants", f"{one.grants} live"),
+        ("hash", result.root),
+    ):
+        render.say(f"{label:<10} {value}")
+
+
+@record.command()
+@shared_options
+@click.option("--purpose", help="Why: a code of HL7 PurposeOfUse, or a word such as treatment.")
+@click.option("--as", "user", help="Who reads it, by name; else the user of this terminal.")
+@click.option(
+    "-o", "--output", default=".", metavar="DIR|-", help="Where to save; - is the standard output."
+)
+@click.option(
+    "--grant", type=click.Path(path_type=Path), hidden=True, help="Present the grant body in this file."
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", type=RECORD)
+@pass_settings
+def get(
+    settings: Settings,
+    purpose: str | None,
+    user: str | None,
+    output: str,
+    grant: Path | None,
+    ids: tuple[str, ...],
+) -> None:
+    """Get records that this clinic may read. Each access is told to the patient."""
+    check_output(settings, output, len(ids))
+    code = parse_purpose(purpose)
+    body = None if grant is None else _grant_body(grant)
+    reader = user or _terminal_user()
+    for done, identity in enumerate(ids):
+        request = RecordGet(id=identity, purpose=code, user=reader, grant=body)
+        try:
+            receive(settings, request, output)
+        except ChartmeshError as error:
+            if done == 0:
+                raise
+            raise UserError(
+                f"{done} of {len(ids)} records saved, then: {error.message}", error.hint, code=Code.PARTIAL
+            ) from error
+
+
+def _add(settings: Settings, one: RecordFile, request: RecordAdd) -> RecordAddResult:
+    progress = render.ProgressLine(is_json=settings.is_json, label=one.name)
+    try:
+        return call(settings.place, request, content=one.pieces(), report=progress)
+    finally:
+        progress.clear()
+
+
+def _print_added(settings: Settings, added: list[RecordAdded]) -> None:
+    if settings.is_json:
+        render.document(RecordAddResult(records=tuple(added)))
+        return
+    for one in added:
+        state = "accepted, not final yet"
+        if one.final:
+            state = "final" if one.final_s is None else f"final in {one.final_s:.1f} s"
+        wanted = one.copies + len(one.missing)
+        render.say(
+            f"{one.file}: {render.short(one.token)}  {render.size(one.size)}  {one.type}  "
+            f"copies {one.copies}/{wanted}  {state}"
+        )
+
+
+def _grant_body(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        bytes.fromhex(text)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read a grant body from {path}", "it is one line of hex", code=Code.USAGE
+        ) from error
+    return text.lower()
+
+
+def _terminal_user() -> str:
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise UserError("nobody knows who you are", "say it with --as NAME", code=Code.USAGE) from None
