@@ -1,0 +1,215 @@
+"""The adversary: every few simulated seconds one act against the cluster, by dice, then a heal.
+
+A mild one finds nothing: bugs of order and durability show only where crashes, cuts and delays come
+densely. Acts undo themselves after a while or give way to the next one.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import trio
+
+from protocol.keys import PublicKey
+from tests.sim.nodes import Cluster, SimNode
+
+Cuts = list[tuple[PublicKey, PublicKey]]
+
+ACT_EVERY_MS = (2_000, 10_000)
+DOWN_MS = (100, 5_000)
+SKEW_MS = 5_000
+FUSE_WRITES = 12
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What kind of trouble a seed brings. `all_down` crashes any number of nodes, else about f at once."""
+
+    size: int
+    all_down: bool
+    loss_max: float
+    swizzle: bool
+    resets: bool
+    disk_fails: bool
+    act_every_ms: tuple[int, int] = ACT_EVERY_MS
+
+    @classmethod
+    def of(cls, dice: random.Random) -> "Profile":
+        return cls(
+            size=dice.choice((4, 4, 4, 5)),
+            all_down=dice.random() < 0.4,
+            loss_max=dice.choice((0.0, 0.05, 0.2, 0.4)),
+            swizzle=dice.random() < 0.5,
+            resets=dice.random() < 0.3,
+            disk_fails=dice.random() < 0.2,
+        )
+
+
+class Nemesis:
+    """One adversary of one cluster. `torment` runs it; `heal` ends all trouble."""
+
+    def __init__(self, cluster: Cluster, profile: Profile) -> None:
+        self._cluster, self._profile = cluster, profile
+        self._dice = cluster.world.dice("nemesis")
+        self._timeline = cluster.world.timeline
+        self._ids = [node.identity for node in cluster.nodes]
+        self._is_over = False
+        acts: list[Callable[[], None]] = [
+            self.crash,
+            self.crash,
+            self.crash_in_write,
+            self.crash_in_write,
+            self.partition,
+            self.partition,
+            self.flap,
+            self.mend,
+            self.lose,
+            self.skew,
+        ]
+        if profile.all_down:
+            acts.append(self.crash_all)
+        if profile.swizzle:
+            acts += [self.swizzle, self.swizzle]
+        if profile.resets:
+            acts.append(self.reset_streams)
+        if profile.disk_fails:
+            acts.append(self.fail_disk)
+        self._acts = acts
+
+    async def torment(self, for_s: float) -> None:
+        """Acts every few seconds for so long, then heals."""
+        with trio.move_on_after(for_s):
+            while True:
+                await trio.sleep(self._dice.randint(*self._profile.act_every_ms) / 1000)
+                act = self._dice.choice(self._acts)
+                self._cluster.world.trace.note("act", "", "", act.__name__.encode())
+                act()
+        self.heal()
+
+    def heal(self) -> None:
+        """Every link open, every clock right, every node up; no act that is still due does anything."""
+        self._is_over = True
+        self._cluster.world.trace.note("act", "", "", b"heal")
+        self._cluster.network.heal()
+        for node in self._cluster.nodes:
+            node.clock.offset_ms = 0
+            node.clear_faults()
+            node.start()
+
+    # Acts on nodes.
+
+    def crash(self) -> None:
+        node = self._victim()
+        if node is not None:
+            node.crash()
+            self._restart_later(node)
+
+    def crash_all(self) -> None:
+        for node in self._cluster.up():
+            node.crash()
+            self._restart_later(node)
+
+    def crash_in_write(self) -> None:
+        node = self._victim()
+        if node is not None:
+            writes, after = self._dice.randint(1, FUSE_WRITES), self._dice.random() < 0.5
+            node.crash_in_write(writes, after=after, then=lambda: self._restart_later(node))
+
+    def fail_disk(self) -> None:
+        """The node should end by itself; if it only stops voting, it is restarted all the same."""
+        node = self._victim()
+        if node is not None:
+            node.fail_disk(self._dice.randint(1, 40))
+            self._timeline.after(self._dice.randint(*DOWN_MS), self._unless_over(node.crash))
+            self._timeline.after(DOWN_MS[1] + 1, self._unless_over(node.start))
+
+    def skew(self) -> None:
+        self._dice.choice(self._cluster.nodes).clock.offset_ms = self._dice.randint(-SKEW_MS, SKEW_MS)
+
+    # Acts on the network.
+
+    def partition(self) -> None:
+        self._cluster.network.set_cuts(self._dice.choice(SHAPES)(self._ids, self._dice))
+
+    def flap(self) -> None:
+        """One partition that comes and goes several times within a few seconds."""
+        cuts = self._dice.choice(SHAPES)(self._ids, self._dice)
+        at_ms = 0
+        for turn in range(2 * self._dice.randint(2, 5)):
+            wanted = [] if turn % 2 else cuts
+            self._timeline.after(at_ms, self._unless_over(self._cluster.network.set_cuts), wanted)
+            at_ms += self._dice.randint(50, 1_500)
+
+    def mend(self) -> None:
+        self._cluster.network.set_cuts(())
+
+    def lose(self) -> None:
+        self._cluster.network.weather.loss = self._dice.uniform(0, self._profile.loss_max)
+
+    def reset_streams(self) -> None:
+        self._cluster.network.weather.stream_reset = self._dice.choice((0.0, 0.02, 0.2))
+
+    def swizzle(self) -> None:
+        """Clogs a random part of the links one by one, and unclogs them in another order."""
+        network = self._cluster.network
+        links = [(one, two) for one in self._ids for two in self._ids if one != two]
+        chosen = self._dice.sample(links, self._dice.randint(1, len(links)))
+        at_ms = 0
+        for pair in chosen:
+            at_ms += self._dice.randint(0, 300)
+            self._timeline.after(at_ms, self._unless_over(network.link(*pair).clog))
+        for pair in self._dice.sample(chosen, len(chosen)):
+            at_ms += self._dice.randint(0, 500)
+            self._timeline.after(at_ms, self._unless_over(network.link(*pair).unclog))
+
+    # Inside.
+
+    def _victim(self) -> SimNode | None:
+        """A node that may go down now, if one may."""
+        up = self._cluster.up()
+        down = len(self._cluster.nodes) - len(up)
+        if not up or (down >= self._cluster.faults and not self._profile.all_down):
+            return None
+        return self._dice.choice(up)
+
+    def _restart_later(self, node: SimNode) -> None:
+        self._timeline.after(self._dice.randint(*DOWN_MS), node.start)
+
+    def _unless_over(self, act: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: object) -> None:
+            if not self._is_over:
+                act(*arguments)
+
+        return guarded
+
+
+# The shapes of a partition: the directions that are cut.
+
+
+def halves(ids: list[PublicKey], dice: random.Random) -> Cuts:
+    """Two groups that do not hear each other."""
+    near = dice.sample(ids, dice.randint(1, len(ids) - 1))
+    return [(one, two) for one in ids for two in ids if (one in near) != (two in near)]
+
+
+def bridge(ids: list[PublicKey], dice: random.Random) -> Cuts:
+    """Two groups that do not hear each other, and one node that both hear."""
+    middle = dice.choice(ids)
+    return [pair for pair in halves(ids, dice) if middle not in pair]
+
+
+def one_way(ids: list[PublicKey], dice: random.Random) -> Cuts:
+    """One group hears the other and is not heard."""
+    mute = dice.sample(ids, dice.randint(1, len(ids) - 1))
+    return [(one, two) for one in mute for two in ids if two not in mute]
+
+
+def ring(ids: list[PublicKey], dice: random.Random) -> Cuts:
+    """Everyone hears two neighbours only."""
+    order = dice.sample(ids, len(ids))
+    near = {frozenset(pair) for pair in pairwise([*order, order[0]])}
+    return [(one, two) for one in ids for two in ids if one != two and frozenset((one, two)) not in near]
+
+
+SHAPES: tuple[Callable[[list[PublicKey], random.Random], Cuts], ...] = (halves, bridge, one_way, ring)
