@@ -1,0 +1,155 @@
+"""Each invariant sees what breaks it, and nothing where all is right."""
+
+from dataclasses import replace
+
+import pytest
+
+from protocol.blocks import NO_BLOCK, BlockHash, Phase
+from protocol.transactions import TransactionId
+from tests.sim.invariants import (
+    CertificateCollector,
+    ChainCollector,
+    FinalBlock,
+    Said,
+    VoteCollector,
+    check_acknowledged,
+    check_converged,
+    check_signed_enough,
+)
+from tests.sim.world import Violation
+
+ONE, TWO = BlockHash(bytes([1]) * 32), BlockHash(bytes([2]) * 32)
+PAID = TransactionId(b"paid")
+FIRST = FinalBlock(1, ONE, NO_BLOCK, 0, 3, 1_000, b"root one", (PAID,))
+SECOND = FinalBlock(2, TWO, ONE, 0, 5, 1_001, b"root two", ())
+
+
+def hear(*statements: tuple[int, Phase, bytes]) -> None:
+    votes = VoteCollector()
+    for view, phase, block in statements:
+        votes.hear(Said(0, view, phase, block, "n0"))
+
+
+def test_one_vote_one_null_and_the_next_view_are_no_contradiction() -> None:
+    hear(
+        (1, Phase.VOTE, ONE),
+        (1, Phase.NULL, NO_BLOCK),
+        (1, Phase.VOTE, ONE),
+        (2, Phase.VOTE, TWO),
+        (2, Phase.FINALIZE, TWO),
+    )
+
+
+@pytest.mark.parametrize(
+    "second", [(1, Phase.VOTE, TWO), (1, Phase.FINALIZE, TWO)], ids=["another vote", "another finalize"]
+)
+def test_two_blocks_in_one_view_break_l3(second: tuple[int, Phase, bytes]) -> None:
+    with pytest.raises(Violation, match="L3"):
+        hear((1, second[1], ONE), second)
+
+
+@pytest.mark.parametrize("null_first", [True, False])
+def test_null_beside_finalize_breaks_l3(null_first: bool) -> None:
+    both = [(1, Phase.NULL, NO_BLOCK), (1, Phase.FINALIZE, ONE)]
+    with pytest.raises(Violation, match="L3"):
+        hear(*(both if null_first else both[::-1]))
+
+
+def test_a_new_vote_in_a_past_view_breaks_l4_and_an_old_one_sent_again_does_not() -> None:
+    hear((1, Phase.VOTE, ONE), (2, Phase.NULL, NO_BLOCK), (1, Phase.VOTE, ONE), (1, Phase.FINALIZE, ONE))
+    with pytest.raises(Violation, match="L4"):
+        hear((2, Phase.NULL, NO_BLOCK), (1, Phase.VOTE, ONE))
+
+
+def test_a_view_both_finalized_and_nullified_breaks_l2() -> None:
+    seen = CertificateCollector()
+    seen.see(0, 1, Phase.VOTE, ONE)
+    seen.see(0, 1, Phase.NULL, NO_BLOCK)
+    with pytest.raises(Violation, match="L2"):
+        seen.see(0, 1, Phase.FINALIZE, ONE)
+
+
+def test_two_blocks_finalized_in_one_view_break_l2() -> None:
+    seen = CertificateCollector()
+    seen.see(0, 1, Phase.FINALIZE, ONE)
+    with pytest.raises(Violation, match="L2"):
+        seen.see(0, 1, Phase.FINALIZE, TWO)
+
+
+def test_a_finalized_block_off_the_chain_breaks_l2() -> None:
+    seen = CertificateCollector()
+    seen.see(0, 3, Phase.FINALIZE, ONE)
+    seen.see(0, 9, Phase.FINALIZE, TWO)
+    seen.check_chain([FIRST])
+    with pytest.raises(Violation, match="L2"):
+        seen.check_chain([replace(FIRST, view=9, name=TWO)])
+
+
+def chains(*seen: tuple[str, FinalBlock]) -> ChainCollector:
+    collector = ChainCollector()
+    for node, block in seen:
+        collector.see(node, block)
+    return collector
+
+
+def test_equal_chains_hold() -> None:
+    chains(("n0", FIRST), ("n1", FIRST), ("n0", SECOND), ("n1", SECOND))
+
+
+@pytest.mark.parametrize(
+    ("invariant", "block"),
+    [
+        ("L1", replace(SECOND, name=ONE)),
+        ("L6", replace(SECOND, state_root=b"another")),
+    ],
+)
+def test_different_blocks_or_states_at_one_height_are_found(invariant: str, block: FinalBlock) -> None:
+    with pytest.raises(Violation, match=invariant):
+        chains(("n0", FIRST), ("n0", SECOND), ("n1", FIRST), ("n1", block))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [replace(SECOND, parent=TWO), replace(SECOND, time_ms=1_000), replace(SECOND, view=3)],
+    ids=["parent", "time", "view"],
+)
+def test_a_block_that_does_not_follow_its_parent_breaks_l8(block: FinalBlock) -> None:
+    with pytest.raises(Violation, match="L8"):
+        chains(("n0", FIRST), ("n0", block))
+
+
+def test_a_node_that_lost_a_final_block_breaks_l5() -> None:
+    collector = chains(("n0", FIRST), ("n0", SECOND))
+    collector.check_kept("n0", 2)
+    with pytest.raises(Violation, match="L5"):
+        collector.check_kept("n0", 1)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [],
+        [replace(FIRST, transactions=())],
+        [replace(FIRST, height=2)],
+        [FIRST, replace(SECOND, transactions=(PAID,))],
+    ],
+    ids=["empty", "missing", "elsewhere", "twice"],
+)
+def test_an_acknowledged_transaction_lost_moved_or_doubled_breaks_l5(chain: list[FinalBlock]) -> None:
+    check_acknowledged({PAID: 1}, {"n0": [FIRST, SECOND]})
+    with pytest.raises(Violation, match="L5"):
+        check_acknowledged({PAID: 1}, {"n0": [FIRST], "n1": chain})
+
+
+def test_nodes_apart_after_the_heal_break_v1() -> None:
+    check_converged({"n0": (1, ONE, b""), "n1": (1, ONE, b"")})
+    with pytest.raises(Violation, match="V1"):
+        check_converged({"n0": (1, ONE, b""), "n1": (2, TWO, b"")})
+
+
+def test_too_few_doubled_or_foreign_signers_break_l7() -> None:
+    members = [ONE, TWO, BlockHash(bytes(32))]
+    check_signed_enough(members, members, 3)
+    for signers in ([ONE, TWO], [ONE, TWO, TWO], [ONE, TWO, b"foreign"]):
+        with pytest.raises(Violation, match="L7"):
+            check_signed_enough(signers, members, 3)

@@ -1,0 +1,149 @@
+"""Turns what nodes send and store into observations, and has the invariants judge them."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from node.store import layout
+from protocol.blocks import (
+    Block,
+    Certificate,
+    Committee,
+    Phase,
+    Statement,
+    block_hash,
+    decode_block,
+    genesis_committee,
+    verify_certificate,
+)
+from protocol.errors import StorageError
+from protocol.keys import PublicKey
+from protocol.messages.consensus import Proposal, Relay, Vote, decode_consensus
+from protocol.transactions import transaction_id
+from tests.sim.invariants import (
+    CertificateCollector,
+    ChainCollector,
+    FinalBlock,
+    Said,
+    VoteCollector,
+    check_signed_enough,
+)
+from tests.sim.nodes import Cluster, SimNode
+from tests.sim.world import Violation
+
+T = TypeVar("T")
+LOOK_MS = 1_000
+
+
+class Watch:
+    """The outside observer of one cluster: every consensus datagram sent, every final block stored."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._committee: Committee = genesis_committee(cluster.genesis)
+        self._index = {node.seat.vote_key.public: node.seat.index for node in cluster.nodes}
+        self.votes = VoteCollector()
+        self.certificates = CertificateCollector()
+        self.chains = ChainCollector()
+        self._sent: set[bytes] = set()
+        self._certified: set[Certificate] = set()
+        self._blocks: dict[bytes, FinalBlock] = {}
+        cluster.network.watches.append(self._sees_datagram)
+
+    def look(self) -> None:
+        """Looks at every disk, now and every simulated second from now on."""
+        self.look_once()
+        self._cluster.world.timeline.after(LOOK_MS, self.look)
+
+    def look_once(self) -> None:
+        for node in self._cluster.nodes:
+            self._judge(self._look_at, node)
+
+    def chain(self, node: SimNode) -> list[FinalBlock]:
+        """All final blocks on the disk of a node, from height 1 on."""
+        chain: list[FinalBlock] = []
+        while (block := self._block(node, len(chain) + 1)) is not None:
+            chain.append(block)
+        return chain
+
+    def head(self, node: SimNode) -> tuple[int, bytes, bytes]:
+        """Height, hash and state root of the newest final block seen on the disk of a node."""
+        block = self._block(node, self.chains.height(node.name))
+        return (0, b"", b"") if block is None else (block.height, block.name, block.state_root)
+
+    def _judge(self, check: Callable[[T], None], subject: T) -> None:
+        try:
+            check(subject)
+        except Violation as violation:
+            self._cluster.world.report(violation)
+
+    def _look_at(self, node: SimNode) -> None:
+        """Blocks are looked for from the newest known one on, which must still be there."""
+        try:
+            height = self.chains.height(node.name)
+            if height and self._block(node, height) is None:
+                self.chains.check_kept(node.name, height - 1)
+            while (block := self._block(node, height + 1)) is not None:
+                self.chains.see(node.name, block)
+                height += 1
+        except StorageError:
+            return  # its disk failed; what is on it shows after the restart
+
+    def _block(self, node: SimNode, height: int) -> FinalBlock | None:
+        raw = node.disk.ledger.get(layout.block(height))
+        if raw is None:
+            return None
+        known = self._blocks.get(raw)
+        if known is None:
+            known = self._blocks[raw] = final_block(decode_block(raw))
+        return known
+
+    def _sees_datagram(self, sender: PublicKey, receiver: PublicKey, protocol: str, raw: bytes) -> None:
+        if protocol == "consensus" and raw not in self._sent:
+            self._sent.add(raw)
+            self._judge(self._hear, raw)
+
+    def _hear(self, raw: bytes) -> None:
+        match decode_consensus(raw):
+            case Vote(statement, signer):
+                self._say(statement, signer)
+            case Proposal(block, parent, nullifications):
+                header = block.header
+                leader = self._index[header.proposer]
+                self._say(Statement(header.epoch, header.view, int(Phase.VOTE), block_hash(header)), leader)
+                for certificate in nullifications if parent is None else (parent, *nullifications):
+                    self._see_certificate(certificate)
+            case Relay(certificate):
+                self._see_certificate(certificate)
+            case _:
+                pass
+
+    def _say(self, statement: Statement, signer: int) -> None:
+        phase = Phase(statement.phase)
+        self.votes.hear(Said(statement.epoch, statement.view, phase, statement.block, signer))
+
+    def _see_certificate(self, certificate: Certificate) -> None:
+        if certificate in self._certified:
+            return
+        self._certified.add(certificate)
+        validators = self._committee.validators
+        signers = [key for index, key in enumerate(validators) if certificate.signers >> index & 1]
+        check_signed_enough(signers, validators, self._committee.quorum)
+        if not verify_certificate(certificate, self._committee):
+            raise Violation("L7", f"a certificate that does not verify was sent: {certificate.statement}")
+        statement = certificate.statement
+        self.certificates.see(statement.epoch, statement.view, Phase(statement.phase), statement.block)
+
+
+def final_block(block: Block) -> FinalBlock:
+    """What the invariants need to know of a block."""
+    header = block.header
+    return FinalBlock(
+        header.height,
+        block_hash(header),
+        header.parent,
+        header.epoch,
+        header.view,
+        header.time_ms,
+        header.state_root,
+        tuple(transaction_id(raw) for raw in block.transactions),
+    )
