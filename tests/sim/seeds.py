@@ -1,0 +1,33 @@
+"""Which seeds to run: fresh ones that follow from the commit, and every one that ever found something.
+
+CHARTMESH_SIM_SEED runs one seed alone, CHARTMESH_SIM_SEEDS sets how many fresh ones, and
+CHARTMESH_SIM_SEED_BASE derives them from another word than the commit.
+"""
+
+import os
+
+from protocol.codec import digest
+from tests.sim.world import commit
+
+FAILED: tuple[int, ...] = ()
+"""Seeds that found a bug, kept after it was fixed. What each found stands beside it."""
+
+SEED_BYTES = 6
+
+
+def fresh_seeds(count: int, *, base: str | None = None) -> list[int]:
+    """`count` seeds that follow from `base`, by default from the environment or the commit."""
+    word = base or os.environ.get("CHARTMESH_SIM_SEED_BASE") or commit()
+    return [_seed(f"{word}/{place}") for place in range(count)]
+
+
+def seeds_to_run(count: int) -> list[int]:
+    """The fresh seeds and all that ever failed, or the one that the environment names."""
+    if only := os.environ.get("CHARTMESH_SIM_SEED"):
+        return [int(only)]
+    count = int(os.environ.get("CHARTMESH_SIM_SEEDS", count))
+    return [*FAILED, *fresh_seeds(count)]
+
+
+def _seed(word: str) -> int:
+    return int.from_bytes(digest("sim-seed", word.encode())[:SEED_BYTES], "big")
