@@ -18,7 +18,7 @@ from protocol.chain import (
 from protocol.codec import encode
 from protocol.errors import LocalProtocolError, Rejection, RemoteProtocolError
 from protocol.limits import NetworkLimits
-from protocol.state import LedgerState, genesis_state
+from protocol.state import LedgerState
 from protocol.transactions import Grant, GrantId, Revoke, TokenId, TransactionId, sealed_hash
 from tests.ledger_world import (
     CREATED_MS,
@@ -29,7 +29,6 @@ from tests.ledger_world import (
     build,
     erase,
     execute,
-    genesis,
     grant,
     grant_id,
     keys,
@@ -109,19 +108,29 @@ def test_rejected_candidates_are_left_out_and_reported() -> None:
     execute(FIRST, START, built.block)
 
 
+def limited(block_bytes_max: int) -> tuple[Header, LedgerState]:
+    """The first parent and its state, in a network with blocks of that size."""
+    return FIRST, LedgerState(START.network, NetworkLimits(block_bytes_max=block_bytes_max), START.entries)
+
+
 def test_a_block_is_filled_up_to_its_size_and_no_further() -> None:
-    for room in (2_000, 3_333, 5_000, 9_999):
-        genesis_file = genesis(NetworkLimits(block_bytes_max=room))
-        state = LedgerState(START.network, genesis_file.limits, genesis_state(genesis_file).entries)
-        parent = replace(FIRST, state_root=state.entries.root)
-        patients = [mint(("full", number)) for number in range(20)]
-        built = build(parent, state, patients)
-        size, taken = len(encode(built.block)), len(built.block.transactions)
-        following = patients[taken]
-        assert size <= room
-        assert size + len(following.transaction.raw) + len(following.sealed) + 10 > room
-        assert built.block.transactions == tuple(item.transaction.raw for item in patients[:taken])
-        execute(parent, state, built.block)
+    patients = [mint(("full", number)) for number in range(20)]
+    for count in (1, 5, 20):
+        size = len(encode(build(FIRST, START, patients[:count]).block))
+        for room, taken in ((size - 1, count - 1), (size + 3 * 2 * count, count)):
+            parent, state = limited(room)
+            block = build(parent, state, patients[: count + 1]).block
+            assert block.transactions == tuple(item.transaction.raw for item in patients[:taken])
+            assert len(encode(block)) <= room
+            execute(parent, state, block)
+
+
+def test_nothing_overtakes_a_candidate_that_does_not_fit() -> None:
+    parent, state = limited(len(encode(BLOCK)))
+    small = revoke(ANNE.token, 1, keys("anne").owner)
+    longer = mint("a patient with a longer name than the block has room for")
+    assert len(build(parent, state, [*ITEMS[:2], longer, small]).block.transactions) == 2
+    assert len(build(parent, state, [*ITEMS[:2], small, longer]).block.transactions) == 3
 
 
 def test_a_block_that_fits_to_the_byte_is_executed_and_one_byte_more_is_not() -> None:

@@ -466,6 +466,17 @@ def test_a_rotation_keeps_the_new_key_and_kept_grants_and_drops_the_rest() -> No
     assert result.dropped_sealed == {(TOKEN, sealed_hash(MINT.sealed))}
 
 
+def test_a_rotation_that_names_a_revoked_grant_keeps_nothing_of_it() -> None:
+    state = after(GRANTED, revoke(TOKEN, 1, OLD.owner), revoke(TOKEN, 2, OLD.owner), height=5)
+    item = rotate(TOKEN, OLD, NEW, keep=[1, 2])
+    result = overlay(state, item, height=6)
+    assert result.kept_sealed == {TOKEN: {sealed_hash(item.sealed)}}
+    for number in (1, 2):
+        found = result.grant(TOKEN, grant_id(number))
+        assert found is not None
+        assert (found.generation, found.height) == (0, 5)
+
+
 def test_an_erasure_keeps_no_sealed_bytes() -> None:
     result = overlay(GRANTED, erase(TOKEN, OLD))
     assert result.kept_sealed == {TOKEN: set()}
