@@ -233,7 +233,9 @@ class SimNetwork:
             for connection in self.connections_of(relay):
                 target = connection.other(relay)
                 link = self.link(relay.identity, target.identity)
-                if target.identity in reached or not target.admits(relay.identity) or link.is_lost():
+                if target.identity in reached or not target.admits(relay.identity):
+                    continue
+                if link.is_clogged or link.is_lost():
                     continue
                 reached.add(target.identity)
                 arrives_ms = waited_ms + link.delay_ms()

@@ -16,17 +16,21 @@ SEED_BYTES = 6
 
 
 def fresh_seeds(count: int, *, base: str | None = None) -> list[int]:
-    """`count` seeds that follow from `base`, by default from the environment or the commit."""
+    """`count` seeds that follow from `base`, by default from the environment or the commit.
+
+    Without `base`, where the environment names one seed, that one alone.
+    """
+    only = os.environ.get("CHARTMESH_SIM_SEED")
+    if base is None and only:
+        return [int(only)]
     word = base or os.environ.get("CHARTMESH_SIM_SEED_BASE") or commit()
     return [_seed(f"{word}/{place}") for place in range(count)]
 
 
 def seeds_to_run(count: int) -> list[int]:
     """The fresh seeds and all that ever failed, or the one that the environment names."""
-    if only := os.environ.get("CHARTMESH_SIM_SEED"):
-        return [int(only)]
-    count = int(os.environ.get("CHARTMESH_SIM_SEEDS", count))
-    return [*FAILED, *fresh_seeds(count)]
+    fresh = fresh_seeds(int(os.environ.get("CHARTMESH_SIM_SEEDS", count)))
+    return fresh if "CHARTMESH_SIM_SEED" in os.environ else [*FAILED, *fresh]
 
 
 def _seed(word: str) -> int:
