@@ -7,13 +7,16 @@ generation of it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pytest
+
 from protocol.blocks import VERSION, Block, Genesis, Header, Member, network_id
 from protocol.chain import Built, Execution, build_block, execute_block
 from protocol.codec import digest
+from protocol.errors import Rejected, Rejection
 from protocol.keys import OpeningKey, SigningKey
 from protocol.ledger import Overlay
 from protocol.limits import NetworkLimits
-from protocol.state import LedgerState, genesis_state
+from protocol.state import LedgerState, TokenState, genesis_state, is_live
 from protocol.transactions import (
     AuditHead,
     Body,
@@ -223,3 +226,30 @@ def execute(
         transactions=[verify_transaction(decode_transaction(raw), NETWORK) for raw in block.transactions],
         allow_missing_sealed=allow_missing_sealed,
     )
+
+
+def refuses(state: LedgerState, item: Signed, time_ms: int = CREATED_MS + 1) -> str:
+    """The reason for which `state` rejects `item`; nothing may change."""
+    attempt = overlay(state, time_ms=time_ms)
+    with pytest.raises(Rejected) as caught:
+        attempt.apply(item.transaction)
+    assert not attempt.changes
+    assert not attempt.dropped_sealed
+    assert not attempt.kept_sealed
+    assert attempt.commit().entries.root == state.entries.root
+    assert isinstance(caught.value.reason, Rejection)
+    assert caught.value.hint
+    return caught.value.reason
+
+
+def token_state(state: LedgerState, token: TokenId) -> TokenState:
+    found = state.token(token)
+    assert found is not None
+    return found
+
+
+def living(state: LedgerState, token: TokenId) -> list[int]:
+    """The numbers below 20 of the token's live grants."""
+    grants = ((number, state.grant(token, grant_id(number))) for number in range(20))
+    owner = token_state(state, token)
+    return [number for number, found in grants if found is not None and is_live(found, owner)]
