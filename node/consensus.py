@@ -101,9 +101,10 @@ class ConsensusService:
         self._wake.set()
 
     async def adopt(self, blocks: Sequence[Block], certificate: Certificate) -> None:
-        """Commits final blocks learned from others: consecutive, above the head, verified.
+        """Commits final blocks learned from others: consecutive, above the head, their headers verified.
 
-        `certificate` finalizes the last. Blocks that are final here by now are skipped.
+        `certificate` finalizes the last. Blocks that are final here by now are skipped. Raises
+        RemoteProtocolError where a block's contents are not those that its header commits to.
         """
         async with self._turn:
             blocks = [block for block in blocks if block.header.height > self._ledger.height]
@@ -111,7 +112,7 @@ class ConsensusService:
                 return
             for block in blocks:
                 await self._verify(block)
-                self._tree.add(block)
+                self._tree.admit(block, is_final=True)
             await self._commit(blocks, certificate)
             await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
 
@@ -200,8 +201,9 @@ class ConsensusService:
     async def _commit(self, blocks: Sequence[Block], certificate: Certificate) -> None:
         executed: list[ExecutedBlock] = []
         for block in blocks:
-            execution = require_execution(self._tree.execute(block_hash(block.header), is_final=True))
-            executed.append(ExecutedBlock(block, self._tree.transactions(block), execution))
+            name = block_hash(block.header)
+            execution = require_execution(self._tree.execute(name, is_final=True))
+            executed.append(ExecutedBlock(block, self._tree.transactions(name), execution))
         await self._ledger.commit(executed, certificate)
         header = blocks[-1].header
         self._tree.move_root(header, executed[-1].execution.state)

@@ -9,7 +9,7 @@ from node.ports import GossipMessage, TaskStatus, Transport
 from protocol.blocks import Block, Certificate, Committee
 from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
-from protocol.finality import check_contents, verify_final
+from protocol.finality import verify_final
 from protocol.keys import PublicKey
 from protocol.limits import GOSSIP_BYTES_MAX
 from protocol.messages.blocks import FinalBlock, decode_final_block
@@ -87,7 +87,6 @@ class GossipService:
             self._heard_of(header.height)
             return
         verify_final(head, [header], final.certificate, self._committee)
-        check_contents(final.block)
         await self._adopt([final.block], final.certificate)
 
     async def _take_urgent(self, message: GossipMessage) -> None:

@@ -16,7 +16,7 @@ from protocol import limits
 from protocol.blocks import Block, Certificate, Committee
 from protocol.codec import encode
 from protocol.errors import ProtocolError, TransportError
-from protocol.finality import check_contents, verify_final
+from protocol.finality import verify_final
 from protocol.keys import PublicKey
 from protocol.messages.blocks import (
     BlocksReply,
@@ -101,8 +101,6 @@ class SyncService:
         if reply.certificate is None:
             return False
         verify_final(head, [block.header for block in reply.blocks], reply.certificate, self._committee)
-        for block in reply.blocks:
-            check_contents(block)
         assert self._adopt is not None
         await self._adopt(reply.blocks, reply.certificate)
         return reply.head > self._ledger.height

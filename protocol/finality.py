@@ -6,7 +6,7 @@ from protocol import merkle
 from protocol.blocks import Block, Certificate, Committee, Header, Phase, block_hash, verify_certificate
 from protocol.chain import is_named_sealed
 from protocol.errors import Malformed, RemoteProtocolError
-from protocol.transactions import decode_transaction
+from protocol.transactions import UnverifiedTransaction, VerifiedTransaction
 
 
 def verify_final(
@@ -30,17 +30,23 @@ def verify_final(
         raise RemoteProtocolError("finalization certificate does not verify")
 
 
-def check_contents(block: Block) -> None:
+def check_contents(
+    block: Block,
+    transactions: Sequence[UnverifiedTransaction | VerifiedTransaction],
+    *,
+    allow_missing_sealed: bool = False,
+) -> None:
     """Checks that a block's transactions and sealed bytes are those its header commits to.
 
-    Sealed bytes may be absent, since they are deleted when access ends; others are not accepted.
+    `transactions` are the block's own, decoded. Sealed bytes may be absent only from a final block,
+    since they are deleted when access ends.
 
     Raises:
         Malformed: the contents are not the header's.
     """
-    transactions = [decode_transaction(raw) for raw in block.transactions]
     if merkle.root([transaction.id for transaction in transactions]) != block.header.tx_root:
         raise Malformed("block's contents are not those of its header")
     for transaction, sealed in zip(transactions, block.sealed, strict=True):
-        if sealed and not is_named_sealed(transaction.body, sealed):
+        missing = allow_missing_sealed and not sealed
+        if not missing and not is_named_sealed(transaction.body, sealed):
             raise Malformed("block's sealed bytes are not those that its transactions name")

@@ -1,6 +1,6 @@
 """Blocks above the newest final one, executed on overlays of its state: consensus' view of the ledger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from protocol.blocks import Block, BlockHash, Header, block_hash
@@ -13,15 +13,19 @@ from protocol.limits import NetworkLimits
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.state import LedgerState
 from protocol.step import Now
-from protocol.transactions import TransactionId, VerifiedTransaction, transaction_id
+from protocol.transactions import TransactionId, VerifiedTransaction
 
 
 @dataclass(slots=True)
 class _Candidate:
     block: Block
-    ids: frozenset[TransactionId]
+    transactions: tuple[VerifiedTransaction, ...]
     execution: Execution | None = None
     is_invalid: bool = False
+
+    @property
+    def ids(self) -> Iterator[TransactionId]:
+        return (transaction.id for transaction in self.transactions)
 
 
 class BlockTree:
@@ -54,15 +58,13 @@ class BlockTree:
         return None if candidate is None else candidate.block
 
     def add(self, block: Block) -> None:
-        name = block_hash(block.header)
-        if name in self._candidates or block.header.height <= self.root.height:
+        if block_hash(block.header) in self._candidates:
             return
         # A header with another block's contents must not take the place of the block.
         try:
-            check_contents(block)
+            self.admit(block, is_final=False)
         except RemoteProtocolError:
             return
-        self._candidates[name] = _Candidate(block, frozenset(map(transaction_id, block.transactions)))
 
     def is_valid(self, block: Block, now: Now) -> bool:
         if block.header.time_ms > now.wall_ms + self.limits.tolerance_ms:
@@ -92,11 +94,20 @@ class BlockTree:
                 self._drop(name, reason)
             if not block.transactions and not self._heartbeat_due(header, now):
                 return None
-        ids = frozenset(transaction_id(raw) for raw in block.transactions)
-        self._candidates[block_hash(block.header)] = _Candidate(block, ids, execution)
+        transactions = tuple(map(self.verified.verify, block.transactions))
+        self._candidates[block_hash(block.header)] = _Candidate(block, transactions, execution)
         return block
 
     # What the node asks.
+
+    def admit(self, block: Block, *, is_final: bool) -> None:
+        """As `add`, but raises RemoteProtocolError where the contents are not those that the header
+        commits to, or a signature does not verify. Of a final block, sealed bytes may be gone."""
+        transactions = tuple(map(self.verified.verify, block.transactions))
+        check_contents(block, transactions, allow_missing_sealed=is_final)
+        name = block_hash(block.header)
+        if name not in self._candidates and block.header.height > self.root.height:
+            self._candidates[name] = _Candidate(block, transactions)
 
     def execute(self, name: BlockHash, *, is_final: bool = False) -> Execution | None:
         """The execution of a candidate and, before it, of its ancestors. None where it is invalid
@@ -114,7 +125,7 @@ class BlockTree:
                     parent=parent,
                     state=state,
                     block=block,
-                    transactions=self.transactions(block),
+                    transactions=candidate.transactions,
                     allow_missing_sealed=is_final,
                 )
             except RemoteProtocolError:
@@ -155,9 +166,9 @@ class BlockTree:
         self.mempool.remove([name])
         self._on_rejected(name, reason)
 
-    def transactions(self, block: Block) -> tuple[VerifiedTransaction, ...]:
-        """The block's transactions, verified; raises Malformed where one does not."""
-        return tuple(self.verified.verify(raw) for raw in block.transactions)
+    def transactions(self, name: BlockHash) -> tuple[VerifiedTransaction, ...]:
+        """The verified transactions of a candidate."""
+        return self._candidates[name].transactions
 
     def _header(self, name: BlockHash) -> Header | None:
         if name == block_hash(self.root):
@@ -182,10 +193,10 @@ class BlockTree:
             self._work = key, len(self.mempool) > included
         return self._work[1]
 
-    def _included(self, name: BlockHash) -> frozenset[TransactionId]:
-        included: frozenset[TransactionId] = frozenset()
+    def _included(self, name: BlockHash) -> set[TransactionId]:
+        included: set[TransactionId] = set()
         while (candidate := self._candidates.get(name)) is not None:
-            included |= candidate.ids
+            included.update(candidate.ids)
             name = candidate.block.header.parent
         return included
 

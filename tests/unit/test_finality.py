@@ -20,6 +20,7 @@ from protocol.chain import genesis_header
 from protocol.errors import Malformed, RemoteProtocolError
 from protocol.finality import check_contents, verify_final
 from protocol.keys import SigningKey
+from protocol.transactions import decode_transaction
 from tests.ledger_world import GENESIS, NETWORK, START, VOTERS, Signed, build, mint
 
 ROOT = genesis_header(GENESIS)
@@ -104,9 +105,14 @@ def test_one_signer_twice_is_no_quorum() -> None:
             verify_final(ROOT, HEADERS[:1], bad, COMMITTEE)
 
 
+def _check(block: Block, *, is_final: bool = False) -> None:
+    transactions = tuple(map(decode_transaction, block.transactions))
+    check_contents(block, transactions, allow_missing_sealed=is_final)
+
+
 def test_a_header_does_not_vouch_for_other_contents() -> None:
     first, second = BLOCKS[0], BLOCKS[1]
-    check_contents(first)
+    _check(first)
     for bad in (
         replace(first, transactions=second.transactions, sealed=second.sealed),
         replace(second, transactions=second.transactions[::-1], sealed=second.sealed[::-1]),
@@ -114,8 +120,13 @@ def test_a_header_does_not_vouch_for_other_contents() -> None:
         replace(first, sealed=(b"other",)),
     ):
         with pytest.raises(Malformed):
-            check_contents(bad)
+            _check(bad)
 
 
-def test_sealed_bytes_may_be_gone_but_not_others() -> None:
-    check_contents(replace(BLOCKS[0], sealed=(b"",)))
+def test_sealed_bytes_may_be_gone_from_a_final_block_only() -> None:
+    gone = replace(BLOCKS[0], sealed=(b"",))
+    _check(gone, is_final=True)
+    with pytest.raises(Malformed):
+        _check(gone)
+    with pytest.raises(Malformed):
+        _check(replace(gone, sealed=(b"other",)), is_final=True)

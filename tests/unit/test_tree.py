@@ -108,13 +108,16 @@ def test_a_header_with_another_blocks_contents_does_not_take_its_place() -> None
 def test_sealed_bytes_may_be_missing_only_where_the_block_is_final() -> None:
     proposer, voter = Bench(), Bench()
     proposer.offer(mint(1))
-    block = replace(proposer.propose(), sealed=(b"",))
+    whole = proposer.propose()
+    block = replace(whole, sealed=(b"",))
     name = block_hash(block.header)
-    final = Bench()
-    final.tree.add(block)
-    assert final.tree.execute(name, is_final=True) is not None
     voter.tree.add(block)
-    assert not voter.tree.is_valid(block, NOW)
+    assert voter.tree.block(name) is None
+    voter.tree.add(whole)
+    assert voter.tree.is_valid(whole, NOW)
+    final = Bench()
+    final.tree.admit(block, is_final=True)
+    assert final.tree.execute(name, is_final=True) is not None
 
 
 def test_a_transaction_that_the_final_state_refuses_is_dropped_and_told() -> None:
