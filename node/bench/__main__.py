@@ -1,0 +1,63 @@
+"""`python -P -m node.bench`: runs one bench and prints its report."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from node.bench.drawing import draw
+from node.bench.report import Report
+from protocol.errors import ChartmeshError, Code, UserError
+from protocol.exits import INTERRUPTED, exit_status
+
+BENCHES = ("ledger", "finality", "blobs", "startup")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the bench that `arguments` name; the exit status."""
+    try:
+        options = _parse(arguments)
+        report = _run(options.name, is_quick=options.quick)
+        print(report.json() if options.json else report)
+        if options.plot is not None:
+            _write(options.plot, draw(report))
+    except ChartmeshError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return exit_status(error.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _run(name: str, *, is_quick: bool) -> Report:
+    """Each bench is imported alone: none pays for the libraries of another."""
+    match name:
+        case "ledger":
+            from node.bench.ledger import LEDGER, LEDGER_QUICK, bench_ledger
+
+            return bench_ledger(LEDGER_QUICK if is_quick else LEDGER)
+        case _:
+            raise UserError(
+                f"there is no bench {name}", f"choose one of: {', '.join(BENCHES)}", code=Code.USAGE
+            )
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chartmesh bench", description=__doc__)
+    parser.add_argument("name", help=", ".join(BENCHES))
+    parser.add_argument("--quick", action="store_true", help="shorter, and less exact")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures there, as SVG")
+    return parser.parse_args(arguments)
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, "utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}", "choose another file", code=Code.USAGE
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""The ledger bench: final blocks verified, executed and committed, beside bare signature checks.
+
+One core does what a follower does with each final block that reaches it: decode, check the certificate
+and every signature, execute on the state, and commit to LevelDB in one synced batch. The limit is the
+same number of bare Ed25519 checks.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from node.adapters import InlineOffload, SystemClock
+from node.bench.report import Report, Row, paired
+from node.bench.speeds import Cost, Stopwatch, check_bare, measure, signed_bytes
+from node.bench.workload import Workload, seed
+from node.ledger import ExecutedBlock, Ledger
+from node.store.leveldb import LEDGER_TUNING, open_leveldb
+from protocol.blocks import (
+    VERSION,
+    Block,
+    Certificate,
+    Committee,
+    Genesis,
+    Header,
+    Member,
+    Phase,
+    Statement,
+    block_hash,
+    genesis_committee,
+    sign_statement,
+)
+from protocol.chain import build_block
+from protocol.codec import encode
+from protocol.finality import verify_final
+from protocol.keys import OpeningKey, SealKey, SigningKey
+from protocol.limits import HOUR_MS, NetworkLimits
+from protocol.mempool import Mempool, VerifiedCache
+from protocol.messages.blocks import FinalBlock, decode_final_block
+from protocol.messages.consensus import Submission
+from protocol.state import LedgerState
+from protocol.tree import BlockTree, require_execution
+
+CLINICS = 4
+REACH = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSizes:
+    """How much is measured. `records` are in the state before; a round is so many full blocks."""
+
+    records: int
+    rounds: int
+    transactions_per_round: int
+
+
+LEDGER = LedgerSizes(records=10_000, rounds=7, transactions_per_round=2_000)
+LEDGER_QUICK = LedgerSizes(records=500, rounds=3, transactions_per_round=300)
+
+
+def bench_ledger(sizes: LedgerSizes) -> Report:
+    """Measures in a database in a temporary directory."""
+    return trio.run(_bench, sizes)
+
+
+async def _bench(sizes: LedgerSizes) -> Report:
+    with tempfile.TemporaryDirectory(prefix="chartmesh-bench-") as directory:
+        follower = Follower(Path(directory))
+        try:
+            await follower.prepare(sizes.records)
+            report = Report("ledger", [f"{sizes.rounds} rounds, {follower.keys} keys in the state"])
+            workload = follower.workload
+            for name, make in (
+                ("mix", workload.mix),
+                ("grants", workload.grants),
+                ("mints", workload.mints),
+            ):
+                report.rows += await _measure(follower, name, make, sizes)
+        finally:
+            follower.close()
+    return report
+
+
+async def _measure(
+    follower: "Follower", name: str, make: Callable[[int], list[Submission]], sizes: LedgerSizes
+) -> list[Row]:
+    bare: list[Cost] = []
+    ledger: list[Cost] = []
+    signatures = 0
+    for _ in range(sizes.rounds):
+        submissions = make(sizes.transactions_per_round)
+        signed = signed_bytes([item.transaction for item in submissions], follower.committee.network)
+        signatures = len(signed)
+        messages = follower.write_blocks(submissions)
+        bare.append(measure(lambda signed=signed: check_bare(signed)))  # type: ignore[misc]
+        watch = Stopwatch()
+        await follower.take_in(messages)
+        ledger.append(watch.cost())
+    count = sizes.transactions_per_round
+
+    def row(clock: str, figures: Sequence[float], limits: Sequence[float], reach: float | None) -> Row:
+        # The limit is for as many signatures as a transaction carries here.
+        return paired(
+            f"{name}, {clock}",
+            "transactions/s",
+            [count / seconds for seconds in figures],
+            f"bare checks of their {signatures / count:g} signatures each",
+            [count / seconds for seconds in limits],
+            reach=reach,
+        )
+
+    reach = REACH if name == "mix" else None
+    return [
+        row("per core", [cost.cpu_s for cost in ledger], [cost.cpu_s for cost in bare], reach),
+        row("on the wall", [cost.wall_s for cost in ledger], [cost.wall_s for cost in bare], None),
+    ]
+
+
+class Follower:
+    """A node that only follows, over a real database, and the network whose blocks it takes in."""
+
+    def __init__(self, directory: Path) -> None:
+        clock = SystemClock()
+        self._issuers = [SigningKey(seed("identity", index)) for index in range(CLINICS)]
+        self._voters = [SigningKey(seed("vote", index)) for index in range(CLINICS)]
+        genesis = Genesis(
+            VERSION, "bench", clock.wall_ms() - HOUR_MS, bytes(32), NetworkLimits(), self._members()
+        )
+        self.committee = genesis_committee(genesis)
+        network = self.committee.network
+        self.workload = Workload(network, self._issuers, not_after_ms=clock.wall_ms() + HOUR_MS)
+        self._store = open_leveldb(directory / "ledger", tuning=LEDGER_TUNING, network=network)
+        self._ledger = Ledger(genesis=genesis, store=self._store, clock=clock, offload=InlineOffload())
+        self._tree = BlockTree(
+            root=self._ledger.head.header,
+            state=self._ledger.state,
+            proposer=None,
+            mempool=Mempool(),
+            verified=VerifiedCache(network),
+            on_rejected=lambda name, reason: None,
+        )
+        self._tip: tuple[Header, LedgerState] = self._ledger.head.header, self._ledger.state
+
+    @property
+    def keys(self) -> int:
+        return len(self._ledger.state.entries)
+
+    def close(self) -> None:
+        self._store.close()
+
+    async def prepare(self, records: int) -> None:
+        """Makes a state of so many records, untimed."""
+        await self.take_in(self.write_blocks(list(self.workload.records(records))))
+
+    def write_blocks(self, submissions: Sequence[Submission]) -> list[bytes]:
+        """Full final blocks of `submissions` as they travel, each upon the last that was written."""
+        verified = VerifiedCache(self.committee.network)
+        waiting = [(verified.verify(item.transaction), item.sealed) for item in submissions]
+        messages: list[bytes] = []
+        while waiting:
+            parent, state = self._tip
+            built = build_block(
+                parent=parent,
+                state=state,
+                epoch=parent.epoch,
+                view=parent.view + 1,
+                proposer=self._voters[0].public,
+                time_ms=parent.time_ms + 1,
+                candidates=waiting,
+            )
+            assert not built.rejected
+            self._tip = built.block.header, built.execution.state
+            waiting = waiting[len(built.block.transactions) :]
+            messages.append(encode(FinalBlock(built.block, self._certify(built.block))))
+        return messages
+
+    async def take_in(self, messages: Sequence[bytes]) -> None:
+        """What is measured: each message decoded, verified, executed and durable, one after the other."""
+        for message in messages:
+            final = decode_final_block(message)
+            block, header = final.block, final.block.header
+            verify_final(self._ledger.head.header, [header], final.certificate, self.committee)
+            self._tree.admit(block, is_final=True)
+            name = block_hash(header)
+            transactions = self._tree.transactions(name)
+            execution = require_execution(self._tree.execute(name, is_final=True))
+            await self._ledger.commit([ExecutedBlock(block, transactions, execution)], final.certificate)
+            self._tree.move_root(header, execution.state)
+
+    def _members(self) -> tuple[Member, ...]:
+        return tuple(
+            Member(f"clinic-{index}", issuer.public, voter.public, _enc(index), ())
+            for index, (issuer, voter) in enumerate(zip(self._issuers, self._voters, strict=True))
+        )
+
+    def _certify(self, block: Block) -> Certificate:
+        header = block.header
+        statement = Statement(header.epoch, header.view, Phase.FINALIZE, block_hash(header))
+        network: Committee = self.committee
+        signing = self._voters[: network.quorum]
+        signatures = tuple(sign_statement(statement, key, network.network) for key in signing)
+        return Certificate(statement, (1 << len(signing)) - 1, signatures)
+
+
+def _enc(index: int) -> SealKey:
+    return OpeningKey(seed("enc", "clinic", index)).public

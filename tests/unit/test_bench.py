@@ -1,0 +1,53 @@
+"""Benches come to an end and give a report of the agreed shape. What they measure is judged by nobody."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from node.bench.__main__ import main
+from node.bench.drawing import draw
+from node.bench.ledger import LedgerSizes, bench_ledger
+from node.bench.report import Report, Row, Spread, paired
+from protocol.errors import Code
+from protocol.exits import exit_status
+
+
+def document(report: Report) -> Mapping[str, Any]:
+    loaded = json.loads(report.json())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_the_ledger_bench_compares_itself_with_bare_checks() -> None:
+    report = bench_ledger(LedgerSizes(records=5, rounds=2, transactions_per_round=10))
+    found = document(report)
+    assert (found["v"], found["name"]) == (1, "ledger")
+    for key in ("mix_per_core", "grants_per_core", "mints_per_core", "mix_on_the_wall"):
+        assert set(found["ratios"][key]) >= {"median", "min", "max"}
+        assert found["figures"][key]["unit"] == "transactions/s"
+    assert found["ratios"]["mix_per_core"]["reach"] == 0.35
+
+
+def test_a_ratio_is_of_figures_and_limits_of_the_same_round() -> None:
+    row = paired("one", "MB/s", [10, 40, 30], "two", [20, 40, 10], reach=0.6)
+    assert row.ratio == Spread(1, 0.5, 3)
+    assert row.reached()
+
+
+def test_a_ceiling_is_reached_from_below() -> None:
+    assert Row("start", "s", Spread.of([2]), reach=3, is_ceiling=True).reached()
+    assert not Row("start", "s", Spread.of([4]), reach=3, is_ceiling=True).reached()
+
+
+def test_a_drawing_says_what_the_report_says() -> None:
+    drawn = draw(Report("x", rows=[paired("a < b", "MB/s", [1234], "bare", [2000])]))
+    assert drawn.startswith("<svg ")
+    assert "a &lt; b: 0.617" in drawn
+    assert "1,234 MB/s" in drawn
+
+
+def test_an_unknown_bench_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nothing"]) == exit_status(Code.USAGE)
+    assert "there is no bench nothing" in capsys.readouterr().err
