@@ -16,12 +16,13 @@ T = TypeVar("T")
 HASH_BYTES = 32
 
 
-class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Base of everything that crosses the wire or is hashed: a frozen, array-like struct."""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[object, msgspec.msgpack.Decoder[object]] = {}
+_tagged: dict[str, "hashlib._Hash"] = {}  # hashers that have taken in a tag and nothing else
 
 
 def encode(value: object) -> bytes:
@@ -57,8 +58,11 @@ def digest(tag: str, *parts: bytes) -> bytes:
 
     The tag is length-prefixed, so no tag is a prefix of another's input.
     """
-    name = tag.encode("ascii")
-    hasher = hashlib.sha256(bytes((len(name),)) + name)
+    tagged = _tagged.get(tag)
+    if tagged is None:
+        name = tag.encode("ascii")
+        tagged = _tagged[tag] = hashlib.sha256(bytes((len(name),)) + name)
+    hasher = tagged.copy()
     for part in parts:
         hasher.update(part)
     return hasher.digest()
