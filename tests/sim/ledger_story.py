@@ -67,9 +67,7 @@ class LedgerStory:
         heads = {node.name: watch.head(node) for node in cluster.nodes}
         self.heights = [head[0] for head in heads.values()]
         if self.told.waiting:
-            left = ", ".join(
-                f"{name.hex()[:12]} at {self.told.accepted[name]}" for name in self.told.waiting
-            )
+            left = [f"{name.hex()[:12]} at {self.told.accepted[name]}" for name in self.told.waiting]
             raise Violation("L9", f"accepted and not final {PEACE_S:g} s after the heal: {', '.join(left)}")
         check_converged(heads)
         chains = {node.name: watch.chain(node) for node in cluster.nodes}
