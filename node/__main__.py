@@ -1,0 +1,128 @@
+"""`chartmeshd`, and the jobs that the CLI starts this program for: `init`, `network create`, `daemon`."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from node.config import Config, load_config
+from node.founding import create_network
+from node.init import Passphrase, initialise
+from protocol.errors import ChartmeshError, Code, UserError
+from protocol.exits import INTERRUPTED, exit_status
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one job and exits with the status of `protocol.exits`."""
+    options = _parser().parse_args(arguments)
+    sys.exit(run(options, options.job))
+
+
+def run(options: argparse.Namespace, job: Callable[[argparse.Namespace], None]) -> int:
+    """The job's exit status; its error, if it fails, is said in two lines on stderr."""
+    try:
+        job(options)
+    except ChartmeshError as error:
+        _say(error, is_json=options.json)
+        return exit_status(error.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _say(error: ChartmeshError, *, is_json: bool) -> None:
+    if is_json:
+        document = {"v": 1, "type": "error", "code": error.code, "error": error.message, "hint": error.hint}
+        print(json.dumps(document), file=sys.stderr)
+        return
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chartmeshd", description="The daemon of a chartmesh node.")
+    parser.set_defaults(job=_daemon, json=False)
+    _daemon_options(parser)
+    jobs = parser.add_subparsers()
+    daemon = jobs.add_parser("daemon", help="run in the foreground")
+    daemon.set_defaults(job=_daemon)
+    _daemon_options(daemon)
+    init = jobs.add_parser("init", help="make a node's keys and files")
+    init.set_defaults(job=_init)
+    _init_options(init)
+    create = jobs.add_parser("network").add_subparsers(required=True).add_parser("create")
+    create.set_defaults(job=_create)
+    create.add_argument("--name", required=True)
+    create.add_argument("-o", "--output", type=Path)
+    create.add_argument("--json", action="store_true")
+    create.add_argument("cards", nargs="+", type=Path)
+    return parser
+
+
+def _daemon_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument("--passphrase-file", type=Path)
+    secret.add_argument("--passphrase-fd", type=int)
+    parser.add_argument("--json", action="store_true")
+
+
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--role", choices=("clinic", "light"))
+    parser.add_argument("--name")
+    parser.add_argument("--listen")
+    parser.add_argument("--genesis", type=Path)
+    parser.add_argument("--clinic", action="append", default=[])
+    parser.add_argument("--passphrase-file", type=Path)
+    parser.add_argument("--insecure-no-passphrase", action="store_true")
+    parser.add_argument("--json", action="store_true")
+
+
+def _config(options: argparse.Namespace, **overrides: object) -> Config:
+    given = {key.replace("__", "."): value for key, value in overrides.items() if value is not None}
+    return load_config(options.config, os.environ, given)
+
+
+def _daemon(options: argparse.Namespace) -> None:
+    # The daemon brings libp2p along, which the other jobs can do without.
+    from node.app import run_daemon
+
+    config = _config(
+        options, node__data_dir=options.data_dir, keys__passphrase_file=options.passphrase_file
+    )
+    run_daemon(config, Passphrase.given(config.keys.passphrase_file, options.passphrase_fd))
+
+
+def _init(options: argparse.Namespace) -> None:
+    if options.clinic and options.role != "light":
+        raise UserError("--clinic is for --role light", "leave it out for a clinic", code=Code.USAGE)
+    config = _config(
+        options,
+        node__data_dir=options.data_dir,
+        node__role=options.role,
+        node__name=options.name,
+        network__listen=None if options.listen is None else [options.listen],
+    )
+    initialise(
+        config,
+        genesis=options.genesis,
+        clinics=options.clinic,
+        passphrase_file=options.passphrase_file,
+        insecure=options.insecure_no_passphrase,
+        is_json=options.json,
+    )
+
+
+def _create(options: argparse.Namespace) -> None:
+    create_network(options.name, options.cards, options.output, is_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Founding a network: the founders' cards become a genesis file, which each of them joins."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from node import paths
+from node.adapters import SystemClock
+from node.store.durable import create_durably
+from protocol import limits
+from protocol.armour import unwrap, wrap
+from protocol.blocks import (
+    VERSION,
+    Genesis,
+    Member,
+    SignedCard,
+    decode_genesis,
+    network_id,
+    verify_card,
+)
+from protocol.codec import decode, digest, encode
+from protocol.errors import Code, Malformed, UserError
+from protocol.limits import NetworkLimits
+
+TERMS: Final = (
+    "Members hold ciphertext for each other as business associates of the clinics that issued it, serve it "
+    "to holders of a live grant alone, keep the audit log that the protocol asks for, and delete what its "
+    "owner erases."
+)
+
+
+def create_network(name: str, cards: list[Path], output: Path | None, *, is_json: bool) -> None:
+    """Writes a genesis file of the founders' cards, `NAME.genesis` unless told otherwise.
+
+    Raises:
+        UserError: GENESIS: a card that is none, two of the same clinic, a name out of its limits, or a
+            file of that name.
+    """
+    if not 1 <= len(name) <= limits.NAME_CHARS_MAX or not name.isprintable() or "/" in name:
+        raise UserError("that cannot be a network's name", "use a short printable name", code=Code.GENESIS)
+    genesis = Genesis(
+        version=VERSION,
+        name=name,
+        created_ms=SystemClock().wall_ms(),
+        terms_hash=digest("terms", TERMS.encode()),
+        limits=NetworkLimits(),
+        members=tuple(map(read_card, cards)),
+    )
+    raw = encode(genesis)
+    try:
+        decode_genesis(raw)
+    except Malformed as error:
+        raise UserError(error.message, "give each clinic's card once", code=Code.GENESIS) from error
+    path = output or Path(f"{name}.genesis")
+    _write(path, wrap("GENESIS", raw))
+    _report(genesis, path, is_json=is_json)
+
+
+def read_card(path: Path) -> Member:
+    """The clinic of a card file. Raises UserError GENESIS."""
+    try:
+        raw = unwrap("CARD", _text_of(path))
+        return verify_card(decode(SignedCard, raw, limit=limits.ARMOUR_BYTES_MAX))
+    except Malformed as error:
+        raise UserError(
+            f"{path} is not a clinic's card: {error.message}",
+            "ask the clinic for the file `card` from its data directory",
+            code=Code.GENESIS,
+        ) from error
+
+
+def read_genesis(text: str) -> Genesis:
+    """The genesis of a file's text. Raises UserError GENESIS."""
+    try:
+        return decode_genesis(unwrap("GENESIS", text))
+    except Malformed as error:
+        raise UserError(
+            f"not a genesis file: {error.message}",
+            "ask the network's founders for the file again",
+            code=Code.GENESIS,
+        ) from error
+
+
+def load_genesis(path: Path) -> Genesis | None:
+    """The genesis that this node joined, None where it has joined no network. Raises UserError GENESIS."""
+    return read_genesis(_text_of(path)) if path.exists() else None
+
+
+def keep_genesis(data_dir: Path, genesis: Genesis) -> None:
+    """Writes the genesis into the data directory: the node has joined. Idempotent.
+
+    Raises:
+        UserError: WRONG_NETWORK, where the node has joined another network.
+    """
+    path = paths.genesis(data_dir)
+    known = load_genesis(path)
+    if known is None:
+        _write(path, wrap("GENESIS", encode(genesis)))
+    elif network_id(known) != network_id(genesis):
+        raise UserError(
+            f"this node belongs to another network: {known.name}",
+            "use another data directory for another network",
+            code=Code.WRONG_NETWORK,
+        )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(2 * limits.ARMOUR_BYTES_MAX + 1).decode("ascii")
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}", "check the path", code=Code.GENESIS
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file", "check the path", code=Code.GENESIS) from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        create_durably(path, text.encode("ascii"))
+    except FileExistsError as error:
+        raise UserError(f"{path} exists already", "choose another file", code=Code.GENESIS) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}", "check the path", code=Code.GENESIS
+        ) from error
+
+
+def _report(genesis: Genesis, path: Path, *, is_json: bool) -> None:
+    if is_json:
+        document = {
+            "v": 1,
+            "type": "result",
+            "network": network_id(genesis).hex(),
+            "name": genesis.name,
+            "genesis": str(path),
+            "members": [{"id": member.id_key.hex(), "name": member.name} for member in genesis.members],
+        }
+        print(json.dumps(document))
+        return
+    print(f"network {genesis.name}  {network_id(genesis).hex()}")
+    print(f"genesis file {path}")
+    print(f"next: give it to each of the {len(genesis.members)} clinics: chartmesh network join {path}")
+    print(f"terms that joining accepts: {TERMS}", file=sys.stderr)
