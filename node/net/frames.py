@@ -1,0 +1,76 @@
+"""Frames on a byte stream: a length of four bytes, big-endian, then so many bytes.
+
+The length is judged before anything is read or reserved for the body.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from protocol.errors import LocalProtocolError, Malformed, TransportError
+
+HEADER_BYTES: Final = 4
+READ_BYTES: Final = 64 * 1024
+LENGTH_MAX: Final = (1 << 8 * HEADER_BYTES) - 1
+
+Read = Callable[[int], Awaitable[bytes]]
+"""Some bytes, at most as many as asked for; none at the end of the stream."""
+
+
+def frame(body: bytes) -> bytes:
+    """`body` with its length in front: what one write puts on the stream."""
+    if len(body) > LENGTH_MAX:
+        raise LocalProtocolError(f"a frame of {len(body)} bytes has no length prefix")
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+def frames(bodies: Sequence[bytes]) -> bytes:
+    """Several frames behind each other, for one write."""
+    return b"".join(frame(body) for body in bodies)
+
+
+class FrameReader:
+    """Cuts what `read` yields into frames.
+
+    What was read stays in the buffer until its frame is complete, so that a cancelled `next` loses nothing.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._buffer = bytearray()
+
+    async def next(self, limit: int) -> bytes | None:
+        """The body of the next frame, or None at the end of the stream.
+
+        Raises:
+            Malformed: the frame is longer than `limit` bytes.
+            TransportError: the stream ended inside a frame.
+        """
+        if not await self._hold(HEADER_BYTES):
+            return None
+        length = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
+        if length > limit:
+            raise Malformed(f"a frame of {length} bytes is over its limit of {limit}")
+        end = HEADER_BYTES + length
+        await self._hold(end)
+        return self._cut(HEADER_BYTES, end)
+
+    async def exactly(self, count: int) -> bytes | None:
+        """The next `count` bytes as they are; None at the end of the stream. Raises as `next` does."""
+        return self._cut(0, count) if await self._hold(count) else None
+
+    def _cut(self, start: int, end: int) -> bytes:
+        with memoryview(self._buffer) as view:
+            body = bytes(view[start:end])
+        del self._buffer[:end]
+        return body
+
+    async def _hold(self, count: int) -> bool:
+        """Reads until the buffer holds `count` bytes; False where the stream ends before the first."""
+        while len(self._buffer) < count:
+            piece = await self._read(max(READ_BYTES, count - len(self._buffer)))
+            if not piece:
+                if self._buffer:
+                    raise TransportError("the stream ended inside a frame")
+                return False
+            self._buffer += piece
+        return True
