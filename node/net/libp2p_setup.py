@@ -1,0 +1,105 @@
+"""How the libp2p host and its gossip are put together, with every setting that matters said."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from libp2p.abc import INetStream
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.ping import ID as PING_ID
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.peer.peerstore import PeerStore
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.tcp.tcp import TCP
+
+from node.net.libp2p_guards import GuardedUpgrader, PlainSwarm, QuietHost, Report, install, peer_id
+from protocol import limits
+from protocol.keys import PublicKey
+
+HEALTH_CHECK_S: Final = 3.0
+PING_S: Final = 2.0
+
+
+def build_host(
+    seed: bytes,
+    own: PublicKey,
+    *,
+    connections_max: int,
+    admit: Callable[[PublicKey], bool],
+    report: Report,
+    answer_ping: Callable[[INetStream], Awaitable[None]],
+) -> BasicHost:
+    """A host that speaks Noise over TCP and Yamux over Noise, dials and listens only when told to.
+
+    It is built from its parts: the library's own factory adds plaintext, TLS, mplex, address discovery and
+    a resource manager with limits of its own.
+    """
+    install()
+    identity = create_new_key_pair(seed)
+    store = PeerStore()
+    store.add_key_pair(peer_id(own), identity)
+    noise = NoiseTransport(identity, noise_privkey=create_noise_key_pair().private_key)
+    swarm = PlainSwarm(
+        peer_id(own),
+        store,
+        GuardedUpgrader({NOISE_ID: noise}, {TProtocol(YAMUX_ID): Yamux}, admit=admit, report=report),
+        transports=[TCP(dns_resolution_timeout=limits.CONNECT_S, dns_max_retries=1)],
+        retry_config=RetryConfig(max_retries=0),
+        connection_config=_connection_config(connections_max + limits.HANDSHAKES_MAX),
+    )
+    return QuietHost(
+        network=swarm,
+        enable_mDNS=False,
+        enable_upnp=False,
+        bootstrap=None,
+        default_protocols=OrderedDict({PING_ID: answer_ping}),
+        negotiate_timeout=math.ceil(limits.STREAM_OPEN_S),
+        announce_addrs=[],
+        disable_identify_address_discovery=True,
+    )
+
+
+def _connection_config(connections_max: int) -> ConnectionConfig:
+    return ConnectionConfig(
+        max_connections=connections_max,
+        min_connections=0,
+        low_watermark=0,
+        high_watermark=connections_max,
+        max_connections_per_peer=2,
+        inbound_upgrade_timeout=limits.CONNECT_S,
+        outbound_upgrade_timeout=limits.CONNECT_S,
+        dial_timeout=limits.CONNECT_S,
+        inbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
+        outbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
+        enable_health_monitoring=True,
+        health_initial_delay=1,
+        health_warmup_window=1,
+        health_check_interval=HEALTH_CHECK_S,
+        ping_timeout=PING_S,
+        abort_connection_on_ping_failure=True,
+        record_ping_latency_in_peerstore=False,
+    )
+
+
+def build_router() -> GossipSub:
+    """GossipSub 1.1 for a few dozen clinics. Adaptive gossip and spam protection slow a small mesh down."""
+    return GossipSub(
+        protocols=[PROTOCOL_ID_V11],
+        degree=6,
+        degree_low=4,
+        degree_high=12,
+        heartbeat_initial_delay=0.1,
+        heartbeat_interval=1,
+        do_px=False,
+        adaptive_gossip_enabled=False,
+        spam_protection_enabled=False,
+        eclipse_protection_enabled=False,
+    )
