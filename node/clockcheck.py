@@ -47,6 +47,7 @@ class ClockCheck:
         self._again = trio.Event()
         self.is_good = False
         self.offset_ms: int | None = None
+        self.heights: dict[PublicKey, int] = {}
         transport.on_connected(lambda peer: self._again.set())
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -83,4 +84,5 @@ class ClockCheck:
                 return
             travel_ms = (self._clock.elapsed_ms() - sent_ms) // 2
             offsets.append(reply.time_ms + travel_ms - self._clock.wall_ms())
+            self.heights[peer] = reply.head
             self._heard_of(reply.head)

@@ -113,7 +113,12 @@ def _make_clinic(config: Config, secret: bytes | None) -> PublicKey:
             "give both: --name NAME --listen /ip4/192.0.2.7/tcp/4001",
             code=Code.USAGE,
         )
-    keys = ClinicKeys(*(entropy.bytes(SEED_BYTES) for _ in range(4)))
+    keys = ClinicKeys(
+        identity_seed=entropy.bytes(SEED_BYTES),
+        vote_seed=entropy.bytes(SEED_BYTES),
+        enc_seed=entropy.bytes(SEED_BYTES),
+        at_rest_key=entropy.bytes(SEED_BYTES),
+    )
     identity, vote = SigningKey(keys.identity_seed), SigningKey(keys.vote_seed)
     seal_key = OpeningKey(keys.enc_seed).public
     member = Member(config.node.name, identity.public, vote.public, seal_key, addresses)
