@@ -160,6 +160,14 @@ class _Line:
         return self._decoder.next()
 
 
+class AnsweredError(ChartmeshError):
+    """The daemon's error, with all that it said."""
+
+    def __init__(self, reply: ErrorReply) -> None:
+        super().__init__(reply.error, reply.hint, code=_known(reply.code))
+        self.reply = reply
+
+
 def _take(
     got: Frame, request: type[Ask[R]], sink: Callable[[bytes], object], report: Callable[[Progress], None]
 ) -> R | None:
@@ -169,7 +177,7 @@ def _take(
         return None
     reply = decode_reply(request, got.payload)
     if isinstance(reply, ErrorReply):
-        raise ChartmeshError(reply.error, reply.hint, code=_known(reply.code))
+        raise AnsweredError(reply)
     if isinstance(reply, Progress):
         report(reply)
         return None

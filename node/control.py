@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import trio
 
 from node.control_socket import bind_control_socket, is_allowed_peer, unlink_if_same
+from node.fetch_run import FetchRefused
 from protocol import limits
 from protocol.control import (
     AnyRequest,
@@ -24,6 +25,7 @@ from protocol.control import (
     Kind,
     Progress,
     RecordAdd,
+    RefusalItem,
     decode_request,
     encode_document,
     frame,
@@ -275,4 +277,12 @@ def _sole_cause(error: Exception) -> ChartmeshError | None:
 
 
 def _error_reply(error: ChartmeshError) -> ErrorReply:
-    return ErrorReply(code=error.code, error=error.message, hint=error.hint)
+    refusals = error.refusals if isinstance(error, FetchRefused) else ()
+    return ErrorReply(
+        code=error.code,
+        error=error.message,
+        hint=error.hint,
+        refusals=tuple(
+            RefusalItem(member=seen.member.hex(), sha256=seen.sha256.hex()) for seen in refusals
+        ),
+    )

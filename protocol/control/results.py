@@ -27,12 +27,20 @@ class Progress(Document, frozen=True, kw_only=True, tag="progress"):
     unit: str = "bytes"
 
 
+class RefusalItem(Item, frozen=True, kw_only=True):
+    """A member refused; `sha256` is the hash of what it sent, to see that all refusals are alike."""
+
+    member: str
+    sha256: str
+
+
 class ErrorReply(Document, frozen=True, kw_only=True, tag="error"):
     """The request failed. `code` is a value of `protocol.errors.Code`."""
 
     code: str
     error: str
     hint: str = ""
+    refusals: tuple[RefusalItem, ...] = ()
 
 
 class StatusResult(Document, frozen=True, kw_only=True):
