@@ -16,7 +16,7 @@ from cli.network import network
 from cli.node_commands import completion, daemon, init, peers, start, status, stop, version
 from cli.record import record
 from cli.settings import shared_options
-from protocol.control import ErrorReply, RefusalItem, encode_document
+from protocol.control import ErrorReply, encode_document
 from protocol.errors import ChartmeshError, Code
 from protocol.exits import DONE, exit_status
 
@@ -51,17 +51,16 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _tell(Code.INTERRUPTED, "interrupted", "nothing is half-written; run it again", is_json)
     except ChartmeshError as error:
-        refusals = error.reply.refusals if isinstance(error, AnsweredError) else ()
-        return _tell(error.code, error.message, error.hint, is_json, refusals)
+        if is_json and isinstance(error, AnsweredError):
+            click.echo(encode_document(error.reply), err=True)
+            return exit_status(error.code)
+        return _tell(error.code, error.message, error.hint, is_json)
     return returned if isinstance(returned, int) else DONE
 
 
-def _tell(
-    code: Code, message: str, hint: str, is_json: bool, refusals: tuple[RefusalItem, ...] = ()
-) -> int:
+def _tell(code: Code, message: str, hint: str, is_json: bool) -> int:
     if is_json:
-        reply = ErrorReply(code=code, error=message, hint=hint, refusals=refusals)
-        click.echo(encode_document(reply), err=True)
+        click.echo(encode_document(ErrorReply(code=code, error=message, hint=hint)), err=True)
     else:
         one_line = " ".join(message.split())
         render.note(f"error: {one_line}")

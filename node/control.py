@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import trio
+from msgspec.structs import replace
 
 from node.control_socket import bind_control_socket, is_allowed_peer, unlink_if_same
 from node.fetch_run import FetchRefused
@@ -277,12 +278,8 @@ def _sole_cause(error: Exception) -> ChartmeshError | None:
 
 
 def _error_reply(error: ChartmeshError) -> ErrorReply:
-    refusals = error.refusals if isinstance(error, FetchRefused) else ()
-    return ErrorReply(
-        code=error.code,
-        error=error.message,
-        hint=error.hint,
-        refusals=tuple(
-            RefusalItem(member=seen.member.hex(), sha256=seen.sha256.hex()) for seen in refusals
-        ),
-    )
+    reply = ErrorReply(code=error.code, error=error.message, hint=error.hint)
+    if not isinstance(error, FetchRefused):
+        return reply
+    seen = [RefusalItem(member=one.member.hex(), sha256=one.sha256.hex()) for one in error.refusals]
+    return replace(reply, refusals=tuple(seen))

@@ -35,12 +35,13 @@ class RefusalItem(Item, frozen=True, kw_only=True):
 
 
 class ErrorReply(Document, frozen=True, kw_only=True, tag="error"):
-    """The request failed. `code` is a value of `protocol.errors.Code`."""
+    """The request failed. `code` is a value of `protocol.errors.Code`. `refusals` only of a refused
+    fetch."""
 
     code: str
     error: str
     hint: str = ""
-    refusals: tuple[RefusalItem, ...] = ()
+    refusals: tuple[RefusalItem, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatusResult(Document, frozen=True, kw_only=True):
