@@ -146,6 +146,16 @@ def audit_token(token: bytes, sequence: int) -> bytes:
     return AUDIT_TOKEN + token + _height(sequence)
 
 
+def audit_tokens(token: bytes) -> bytes:
+    """The prefix of all entries of that index for one token."""
+    return AUDIT_TOKEN + token
+
+
+def read_audit_sequence(key: bytes) -> int:
+    """The place in the chain that an `audit_token` key leads to."""
+    return read_height(key[-_HEIGHT_BYTES:])
+
+
 def chunk(blob_id: bytes, index: int) -> bytes:
     """A ciphertext chunk, by the blob's local id and index: a blob's chunks lie side by side, in order."""
     return CHUNK + blob_id + index.to_bytes(_INDEX_BYTES, "big")

@@ -1,0 +1,391 @@
+"""Some clinics in one process for tests of the record services: real services, memory stores, streams in
+memory, virtual time. In place of consensus, `finalize` makes a block final at every clinic at once.
+
+Left out: latency, connections that come and go, and what a transport does to a peer it drops, which is
+only noted in `Net.dropped`. Run under a mock clock.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import trio
+
+from node.adapters import InlineOffload
+from node.audit_log import AuditLog
+from node.fetch_run import FetchAsk, Fetched
+from node.fetching import Fetcher
+from node.gate import Gate
+from node.holders import Holders
+from node.ledger import ExecutedBlock, Ledger
+from node.loopback import LoopbackStream
+from node.ports import DatagramHandler, GossipMessage, Offload, Stream, StreamHandler
+from node.serving import BlobServer
+from node.store.memory import MemoryStore
+from node.vault import Vault
+from protocol import limits
+from protocol.blobs import Sealer
+from protocol.blocks import NO_BLOCK, Certificate, Phase, Statement
+from protocol.codec import digest, encode
+from protocol.errors import TransportError
+from protocol.grants import GrantBody, RecordLabel, seal_grant, seal_key
+from protocol.keys import PublicKey, SigningKey
+from protocol.transactions import (
+    Content,
+    Enrolment,
+    Grant,
+    GrantId,
+    Mint,
+    TokenId,
+    next_key_hash,
+    sealed_hash,
+    sign_enrolment,
+)
+from tests.ledger_world import (
+    CLINICS,
+    CREATED_MS,
+    FAR_MS,
+    GENESIS,
+    NETWORK,
+    Signed,
+    build,
+    execute,
+    keys,
+    opening,
+    signed,
+)
+from tests.sim.clock import EPOCH_MS, SimClock
+from tests.sim.entropy import SimEntropy
+
+T = TypeVar("T")
+IDS = tuple(clinic.public for clinic in CLINICS)
+NO_CERTIFICATE = Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ())
+QUOTA_BYTES = 1 * limits.GIB
+LABEL = RecordLabel("a title", "fhir", "bundle.json", 1, CREATED_MS)
+
+Tamper = Callable[[bytes], bytes | None]
+"""What becomes of a frame that a server sends; None breaks the stream there."""
+
+
+class Net:
+    """Streams between the nodes of one test. `down` are not reached; `tampers` sit on what servers send."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.transports: dict[PublicKey, MemoryTransport] = {}
+        self.down: set[PublicKey] = set()
+        self.tampers: dict[PublicKey, Tamper] = {}
+        self.sent: list[tuple[PublicKey, bytes]] = []
+        self.dropped: list[tuple[PublicKey, Exception]] = []
+        self.on_sent: Callable[[PublicKey, bytes], None] = lambda server, frame: None
+
+    async def guard(self, handler: StreamHandler, stream: "_ServerEnd") -> None:
+        try:
+            await handler(stream)
+        except TransportError:
+            pass
+        except Exception as error:  # the guard of this fake; tests look at what was dropped
+            self.dropped.append((stream.server, error))
+        finally:
+            await stream.aclose()
+
+
+class MemoryTransport:
+    """A `ports.Transport` on a Net: streams only, everybody is always connected."""
+
+    def __init__(self, net: Net, identity: PublicKey) -> None:
+        self._net, self._identity = net, identity
+        self._handlers: dict[str, StreamHandler] = {}
+        net.transports[identity] = self
+
+    @property
+    def identity(self) -> PublicKey:
+        return self._identity
+
+    def serve(self, protocol: str, handler: StreamHandler, *, strangers: bool = False) -> None:
+        assert strangers or protocol not in ("blob", "audit"), "patients use this protocol"
+        self._handlers[protocol] = handler
+
+    def serve_datagrams(self, protocol: str, handler: DatagramHandler, *, limit: int) -> None:
+        pass
+
+    def send(self, peer: PublicKey, protocol: str, payload: bytes) -> None:
+        pass
+
+    async def open_stream(self, peer: PublicKey, protocol: str) -> Stream:
+        await trio.lowlevel.checkpoint()
+        if {peer, self._identity} & self._net.down:
+            raise TransportError("the peer is down")
+        near, far = LoopbackStream.pair(self._identity, peer)
+        handler = self._net.transports[peer]._handlers[protocol]
+        self._net.nursery.start_soon(self._net.guard, handler, _ServerEnd(self._net, peer, far))
+        return near
+
+    def subscribe(self, topic: str) -> trio.MemoryReceiveChannel[GossipMessage]:
+        return trio.open_memory_channel[GossipMessage](1)[1]
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        pass
+
+    def connected(self) -> Sequence[PublicKey]:
+        return sorted(set(self._net.transports) - self._net.down - {self._identity})
+
+    def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
+        pass
+
+
+class _ServerEnd:
+    """A server's end of a stream, on which its frames are noted and perhaps tampered with."""
+
+    def __init__(self, net: Net, server: PublicKey, stream: LoopbackStream) -> None:
+        self._net, self.server, self._stream = net, server, stream
+        self.receive, self.aclose = stream.receive, stream.aclose
+
+    @property
+    def peer(self) -> PublicKey:
+        return self._stream.peer
+
+    async def send(self, frame: bytes) -> None:
+        self._net.on_sent(self.server, frame)
+        self._net.sent.append((self.server, frame))
+        tamper = self._net.tampers.get(self.server)
+        tampered = frame if tamper is None else tamper(frame)
+        if tampered is None or self.server in self._net.down:
+            raise TransportError("cut")
+        await self._stream.send(tampered)
+
+
+class SlowOffload:
+    """A `ports.Offload` of a disk that takes its time."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await trio.sleep(0.02)
+        return work()
+
+
+@dataclass
+class Disk:
+    ledger: MemoryStore = field(default_factory=MemoryStore)
+    blobs: MemoryStore = field(default_factory=MemoryStore)
+    audit: MemoryStore = field(default_factory=MemoryStore)
+
+    def crash(self) -> "Disk":
+        """What is left after a power cut: only what was synced."""
+        return Disk(self.ledger.crash(0), self.blobs.crash(0), self.audit.crash(0))
+
+
+class Clinic:
+    """The record services of one clinic, wired; `run` serves until cancelled."""
+
+    def __init__(
+        self,
+        net: Net,
+        index: int,
+        disk: Disk | None = None,
+        *,
+        audit_type: type[AuditLog] = AuditLog,
+        audit_offload: Offload | None = None,
+        quota_bytes: int = QUOTA_BYTES,
+    ) -> None:
+        self.index, self.key, self.identity = index, CLINICS[index], IDS[index]
+        self.disk = disk or Disk()
+        self.clock = world_clock()
+        self.entropy = SimEntropy(f"clinic {index}")
+        self.transport = MemoryTransport(net, self.identity)
+        offload = InlineOffload()
+        self.ledger = Ledger(genesis=GENESIS, store=self.disk.ledger, clock=self.clock, offload=offload)
+        self.vault = Vault(
+            store=self.disk.blobs, entropy=self.entropy, offload=offload, quota_bytes=quota_bytes
+        )
+        self.audit = audit_type(store=self.disk.audit, clock=self.clock, offload=audit_offload or offload)
+        self.clock_is_good = True
+        self.gate = Gate(
+            identity=self.identity,
+            members=IDS,
+            ledger=self.ledger,
+            vault=self.vault,
+            audit=self.audit,
+            freshness=lambda: self.ledger.freshness(clock_is_good=self.clock_is_good),
+        )
+        self.holders = Holders(
+            transport=self.transport,
+            vault=self.vault,
+            offload=offload,
+            key=self.key,
+            network=NETWORK,
+            members=IDS,
+            copies=GENESIS.limits.holders,
+        )
+        self.server = BlobServer(
+            transport=self.transport,
+            gate=self.gate,
+            vault=self.vault,
+            audit=self.audit,
+            entropy=self.entropy,
+            offload=offload,
+            receive_push=self.holders.receive,
+        )
+        self.fetcher = Fetcher(
+            transport=self.transport,
+            clock=self.clock,
+            offload=offload,
+            network=NETWORK,
+            serve_self=self.server.serve,
+        )
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        await nursery.start(self.vault.run)
+        await nursery.start(self.audit.run)
+
+
+class World:
+    """Clinics that agree on every block."""
+
+    def __init__(self, nursery: trio.Nursery, clinics: int = 4) -> None:
+        self.nursery = nursery
+        self.net = Net(nursery)
+        self.clinics = [Clinic(self.net, index) for index in range(clinics)]
+
+    async def start(self) -> None:
+        for clinic in self.clinics:
+            await clinic.start(self.nursery)
+
+    async def finalize(self, *items: Signed) -> int:
+        """Makes `items` final everywhere, in a block of the present time; the height."""
+        await trio.sleep(0.002)
+        first = self.clinics[0]
+        head, state = first.ledger.head.header, first.ledger.state
+        built = build(head, state, items, time_ms=first.clock.wall_ms())
+        assert not built.rejected
+        for clinic in self.clinics:
+            execution = execute(clinic.ledger.head.header, clinic.ledger.state, built.block)
+            block = ExecutedBlock(built.block, tuple(item.transaction for item in items), execution)
+            await clinic.ledger.commit([block], NO_CERTIFICATE)
+        return first.ledger.height
+
+
+def world_clock() -> SimClock:
+    """Wall time from the genesis block on, by the clock of the test."""
+    return SimClock(lambda: round(trio.current_time() * 1000), offset_ms=CREATED_MS - EPOCH_MS)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of a patient of this world: what only she and its issuer's import know."""
+
+    patient: str
+    plaintext: bytes
+    content: Content
+    content_key: bytes
+    minted: Signed
+
+    @property
+    def token(self) -> TokenId:
+        return self.minted.token
+
+    def ask(self, given: "Given | None" = None, **changes: object) -> FetchAsk:
+        """A request of the grantee, or of the owner where none is given, with some fields changed."""
+        by_owner = (keys(self.patient).owner, b"", "PATRQT", "the patient")
+        signer, body, purpose, user = by_owner if given is None else (given.to, given.body, "TREAT", "dr b")
+        asked = FetchAsk(self.token, self.content, self.content_key, signer, body, purpose, user)
+        return replace(asked, **changes)  # type: ignore[arg-type]
+
+
+def plaintext(size: int, seed: str = "") -> bytes:
+    """`size` bytes that do not repeat."""
+    return hashlib.shake_256(seed.encode()).digest(size)
+
+
+async def issue(clinic: Clinic, size: int, *, patient: str = "ann") -> Record:
+    """A record sealed into the clinic's vault, with its mint, which is not final yet."""
+    record = plaintext(size, patient)
+    content_key, salt = digest("test-key", patient.encode()), digest("test-salt", patient.encode())
+    sealer = Sealer(content_key, salt, size)
+    chunks = list(sealer.seal(record))
+    content = sealer.finish()
+    arriving = clinic.vault.create(clinic.identity, size)
+    arriving.write(chunks, bytes(sealer.leaf_hashes))
+    arriving.finish(content)
+    await clinic.vault.close(arriving)
+    return Record(patient, record, content, content_key, mint(clinic, content, content_key, patient))
+
+
+def mint(clinic: Clinic, content: Content, content_key: bytes, patient: str) -> Signed:
+    own = keys(patient)
+    next_hash = next_key_hash(own.next.public)
+    sealed = seal_key(content_key, LABEL, to=own.enc.public, entropy=bytes(32))
+    terms = Enrolment(clinic.identity, own.owner.public, next_hash, own.enc.public, FAR_MS)
+    body = Mint(
+        bytes(16),
+        clinic.identity,
+        own.owner.public,
+        next_hash,
+        own.enc.public,
+        content,
+        sealed_hash(sealed),
+        sign_enrolment(terms, own.owner, NETWORK),
+    )
+    return signed(body, clinic.key, sealed=sealed)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A grant with the body that its grantee presents."""
+
+    to: SigningKey
+    grant_id: GrantId
+    body: bytes
+    registration: Signed
+
+
+def grant(record: Record, to: int, **changes: object) -> Given:
+    """The patient's grant to clinic number `to` for treatment, for ten days, with some fields changed."""
+    fields = {
+        "token": record.token,
+        "grantee_key": IDS[to],
+        "actions": ("read",),
+        "purposes": ("TREAT",),
+        "not_before_ms": CREATED_MS,
+        "not_after_ms": CREATED_MS + 10 * limits.DAY_MS,
+        "max_stale_s": 60,
+        "scope": ("record",),
+        "obligations": (),
+        "break_glass": False,
+        "salt": bytes(16),
+    }
+    body = GrantBody(**(fields | changes))  # type: ignore[arg-type]
+    name, sealed = seal_grant(
+        body,
+        record.content_key,
+        LABEL,
+        to=opening(to).public,
+        network_limits=GENESIS.limits,
+        entropy=digest("test-entropy", encode(body)),
+    )
+    registration = signed(
+        Grant(record.token, name, sealed_hash(sealed)), keys(record.patient).owner, sealed=sealed
+    )
+    return Given(CLINICS[to], name, encode(body), registration)
+
+
+class Sink:
+    """Takes plaintext in; `pieces` as they came."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    async def write(self, piece: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.pieces.append(piece)
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+async def fetch(clinic: Clinic, ask: FetchAsk, *sources: int) -> tuple[Fetched, bytes]:
+    """What `clinic` gets from these clinics."""
+    sink = Sink()
+    fetched = await clinic.fetcher.fetch(ask, [IDS[index] for index in sources], sink.write)
+    return fetched, sink.content
