@@ -1,0 +1,158 @@
+"""How far the fetch of one record is: what was opened, who refused, and what the whole came to."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.access import FetchRequest
+from protocol.blobs import Opener
+from protocol.codec import encode
+from protocol.errors import ChartmeshError, Malformed, Refused, TransportError
+from protocol.keys import PublicKey, SigningKey
+from protocol.messages.blob import Refusal, decode_chunk_frame
+from protocol.transactions import Content, TokenId
+
+REFUSAL: Final = encode(Refusal())
+
+Write = Callable[[bytes], Awaitable[None]]
+"""Takes the next piece of plaintext. Nothing is final before `fetch` returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAsk:
+    """What to fetch and in whose name. `grant_body` is empty for an owner.
+
+    Without `content` or `content_key` nothing can be opened: the holders are asked all the same, since
+    only they refuse, and then nobody can tell what is missing here from what is refused there.
+    """
+
+    token: TokenId
+    content: Content | None
+    content_key: bytes | None
+    signer: SigningKey
+    grant_body: bytes
+    purpose: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRefusal:
+    """One member's refusal and the SHA-256 of its bytes, to show that all are the same."""
+
+    member: PublicKey
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole record was handed on. `source` served the last chunk, under `audit_sequence` of its log."""
+
+    source: PublicKey
+    audit_sequence: int
+    length: int
+    sha256: bytes
+    refusals: tuple[SeenRefusal, ...]
+
+
+class FetchRefused(Refused):
+    """Nobody serves this; `refusals` are those that were seen."""
+
+    def __init__(self, refusals: tuple[SeenRefusal, ...]) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+
+class RefusedMidway(ChartmeshError):
+    """The source stopped serving in the middle: it may not any more."""
+
+
+class FetchRun:
+    """How far one fetch is, whoever serves it."""
+
+    def __init__(self, ask: FetchAsk, write: Write) -> None:
+        self.ask, self.write = ask, write
+        self._opener: Opener | None = None
+        if ask.content is not None and ask.content_key is not None:
+            self._opener = Opener(ask.content, ask.content_key)
+        self._hasher = hashlib.sha256()
+        self._refusals: list[SeenRefusal] = []
+        self._source: tuple[PublicKey, int] | None = None
+
+    @property
+    def next_chunk(self) -> int:
+        return 0 if self._opener is None else self._opener.index
+
+    @property
+    def is_complete(self) -> bool:
+        content = self.ask.content
+        return content is not None and self.next_chunk == content.chunks
+
+    def request(self, server: PublicKey, nonce: bytes, time_ms: int) -> FetchRequest:
+        """For all chunks from the first that is missing on."""
+        chunks = 1 if self.ask.content is None else self.ask.content.chunks
+        return FetchRequest(
+            token=self.ask.token,
+            grant_body=self.ask.grant_body,
+            signer=self.ask.signer.public,
+            server=server,
+            nonce=nonce,
+            purpose=self.ask.purpose,
+            user=self.ask.user,
+            first_chunk=self.next_chunk,
+            chunk_count=chunks - self.next_chunk,
+            time_ms=time_ms,
+        )
+
+    def refused(self, member: PublicKey, raw: bytes) -> None:
+        self._refusals.append(SeenRefusal(member, hashlib.sha256(raw).digest()))
+
+    def served(self, source: PublicKey, content: Content, sequence: int) -> None:
+        """Raises Malformed where the content is not the token's, or nothing here can open it."""
+        if self._opener is None or content != self.ask.content:
+            raise Malformed("other content was served than the token's")
+        self._source = (source, sequence)
+
+    def open(self, frames: Sequence[bytes]) -> tuple[list[bytes], ChartmeshError | None]:
+        """The plaintext of `frames` up to the first that is not the next chunk, and that one's error.
+
+        Runs in a thread.
+        """
+        assert self._opener is not None, "nothing was served"
+        pieces: list[bytes] = []
+        for frame in frames:
+            if frame == REFUSAL:
+                return pieces, RefusedMidway("the source refuses from here on")
+            try:
+                chunk = decode_chunk_frame(frame)
+                if chunk.index != self._opener.index:
+                    raise Malformed("a chunk came that was not the next one")
+                pieces.append(self._opener.open(chunk.ciphertext, chunk.path))
+            except Malformed as error:
+                return pieces, error
+            self._hasher.update(pieces[-1])
+        return pieces, None
+
+    def finish(self) -> Fetched:
+        """Raises Malformed where the whole is not what the token commits to."""
+        assert self._opener is not None
+        assert self._source is not None
+        assert self.ask.content is not None
+        self._opener.finish()
+        source, sequence = self._source
+        return Fetched(
+            source, sequence, self.ask.content.length, self._hasher.digest(), tuple(self._refusals)
+        )
+
+    def failure(self) -> ChartmeshError:
+        """Why nothing came, once nobody is left to ask."""
+        if self._refusals:
+            return FetchRefused(tuple(self._refusals))
+        if self._source is None:
+            return TransportError(
+                "no clinic that may hold this record can be reached",
+                "check `chartmesh peers`, and try again",
+            )
+        return TransportError(
+            "no clinic served the whole record", "try again, or tell the clinic that issued it"
+        )

@@ -1,0 +1,172 @@
+"""The `blob` protocol's server: ciphertext to whoever the gate admits, and one refusal for all others.
+
+A refusal is always the same bytes, sent at the same time after its request. A fetch that stops being
+allowed while it runs ends with the refusal in place of the next chunk.
+"""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from node.audit_log import AuditLog
+from node.gate import Admitted, Gate
+from node.nonces import StreamNonce
+from node.ports import Entropy, Offload, Stream, Transport
+from node.runs import send_runs
+from node.vault import Vault
+from protocol import limits
+from protocol.access import SignedFetchRequest
+from protocol.blobs import ciphertext_length
+from protocol.codec import encode
+from protocol.errors import ChartmeshError, StorageError
+from protocol.messages.blob import (
+    FetchCall,
+    Nonce,
+    NonceRequest,
+    PushRequest,
+    Refusal,
+    Serve,
+    decode_blob_question,
+)
+from protocol.transactions import Content
+
+PROTOCOL: Final = "blob"
+REFUSAL: Final = encode(Refusal())
+BROKEN_OFF: Final = "broken-off"
+DAMAGED: Final = "damaged"
+_log = logging.getLogger(__name__)
+
+ReceivePush = Callable[[Stream, Content], Awaitable[None]]
+
+
+class _Stopped(ChartmeshError):
+    """The fetch is not allowed any more; the message is why, for the audit log."""
+
+
+class BlobServer:
+    """Serves the `blob` protocol; what members push goes to `receive_push`."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        gate: Gate,
+        vault: Vault,
+        audit: AuditLog,
+        entropy: Entropy,
+        offload: Offload,
+        receive_push: ReceivePush,
+    ) -> None:
+        self._gate, self._vault, self._audit = gate, vault, audit
+        self._entropy, self._offload, self._receive_push = entropy, offload, receive_push
+        self._serving = trio.Semaphore(limits.SERVES_MAX)
+        transport.serve(PROTOCOL, self.serve, strangers=True)
+
+    async def serve(self, stream: Stream) -> None:
+        """Answers one stream, exchange after exchange, until the peer is done."""
+        nonce = StreamNonce(self._entropy)
+        while (raw := await stream.receive(limits.CONTROL_FRAME_BYTES_MAX, math.inf)) is not None:
+            came_s = trio.current_time()
+            match decode_blob_question(raw):
+                case NonceRequest():
+                    await stream.send(encode(Nonce(nonce.draw())))
+                case FetchCall(signed):
+                    await self._answer(stream, signed, nonce.take() or b"", came_s)
+                case PushRequest(content):
+                    await self._receive_push(stream, content)
+
+    async def _answer(
+        self, stream: Stream, signed: SignedFetchRequest, nonce: bytes, came_s: float
+    ) -> None:
+        admitted = await self._gate.admit(stream.peer, signed, nonce)
+        if admitted is None:
+            await _refuse(stream, came_s)
+            return
+        transfer = _Transfer(self._gate, admitted)
+        reason = BROKEN_OFF
+        try:
+            reason = await self._send(stream, transfer)
+        finally:
+            self._audit.outcome(admitted.sequence, sent_bytes=transfer.sent_bytes, reason=reason)
+        if reason:
+            await stream.send(REFUSAL)
+
+    async def _send(self, stream: Stream, transfer: "_Transfer") -> str:
+        """Sends what was asked for; returns why not all of it, or nothing. Raises TransportError."""
+        admitted, request = transfer.admitted, transfer.admitted.fetch.request
+        failure: ChartmeshError | None = None
+        async with self._serving, trio.open_nursery() as nursery:
+            nursery.start_soon(transfer.watch, nursery.cancel_scope)
+            try:
+                reader = await self._vault.open(admitted.issuer, admitted.content.root)
+                if reader is None:
+                    raise StorageError("the blob is gone")
+                transfer.check()
+                await stream.send(encode(Serve(admitted.content, admitted.sequence)))
+                await send_runs(
+                    stream,
+                    request.first_chunk,
+                    request.chunk_count,
+                    reader.frames,
+                    offload=self._offload,
+                    before=transfer.count,
+                )
+            except ChartmeshError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is None or isinstance(failure, _Stopped):
+            return transfer.stopped
+        if isinstance(failure, StorageError):
+            _log.error("stopped serving a blob: %s", failure)
+            return DAMAGED
+        raise failure
+
+
+class _Transfer:
+    """A fetch being served: the most that can have left, and why no more may."""
+
+    def __init__(self, gate: Gate, admitted: Admitted) -> None:
+        self._gate, self.admitted = gate, admitted
+        self._unchecked_bytes = 0
+        self.sent_bytes = 0
+        self.stopped = ""
+
+    def count(self, index: int) -> None:
+        """Chunk `index` goes next. Raises _Stopped where it may not."""
+        if self._unchecked_bytes >= limits.SERVE_CHECK_BYTES:
+            self.check()
+        size = ciphertext_length(self.admitted.content, index)
+        self._unchecked_bytes += size
+        self.sent_bytes += size
+
+    def check(self) -> None:
+        """Raises _Stopped where the fetch is not allowed any more."""
+        reason = self._gate.still_allows(self.admitted)
+        if reason is not None:
+            self.stopped = reason.value
+            raise _Stopped(reason.value)
+        self._unchecked_bytes = 0
+
+    async def watch(self, serving: trio.CancelScope) -> None:
+        """Looks again now and then, also while a send waits for a slow reader."""
+        while not self.stopped:
+            await trio.sleep(limits.SERVE_CHECK_S)
+            try:
+                self.check()
+            except _Stopped:
+                serving.cancel()
+            except StorageError as error:
+                _log.error("stopped serving a blob: %s", error)
+                self.stopped = DAMAGED
+                serving.cancel()
+
+
+async def _refuse(stream: Stream, came_s: float) -> None:
+    """The refusal, a fixed time after the request came. A slow disk makes it a multiple of that."""
+    step_s = limits.REFUSAL_MS / 1000
+    steps = max(1, math.ceil((trio.current_time() - came_s) / step_s))
+    await trio.sleep_until(came_s + steps * step_s)
+    await stream.send(REFUSAL)

@@ -1,0 +1,288 @@
+"""Fetching: nothing is believed, a bad source is followed by the next, and the order of chunks is kept."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+import trio.testing
+
+from node.audit_chain import AuditChain
+from node.fetch_run import FetchRefused
+from node.serving import REFUSAL
+from protocol import limits
+from protocol.codec import decode, encode
+from protocol.errors import Malformed, TransportError
+from protocol.messages.blob import ChunkFrame, Serve
+from protocol.transactions import Revoke, TokenId
+from tests.clinic_world import IDS, Clinic, Given, Record, Sink, World, fetch, grant, issue
+from tests.ledger_world import CLINICS
+
+SIZE = 20 * limits.CHUNK_BYTES
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
+    made = World(nursery)
+    await made.start()
+    yield made
+    assert not made.net.dropped
+
+
+async def shared(world: World, size: int = SIZE, *, copies: tuple[int, ...] = ()) -> tuple[Record, Given]:
+    """A final record of clinic 0, granted to clinic 1, with copies at `copies` too."""
+    record = await issue(world.clinics[0], size)
+    given = grant(record, 1)
+    await world.finalize(record.minted)
+    await world.finalize(given.registration)
+    for index in copies:
+        await copy(world, record, index)
+    return record, given
+
+
+async def copy(world: World, record: Record, index: int) -> None:
+    source, target = world.clinics[0], world.clinics[index]
+    reader = await source.vault.open(source.identity, record.content.root)
+    assert reader is not None
+    tree = reader._tree._levels[0]
+    arriving = target.vault.create(source.identity, record.content.length)
+    arriving.write([reader.chunk(at) for at in range(record.content.chunks)], tree)
+    arriving.finish(record.content)
+    await target.vault.close(arriving)
+
+
+def chunk_of(frame: bytes) -> ChunkFrame | None:
+    """The chunk in a frame, or None where it is another message."""
+    try:
+        return decode(ChunkFrame, frame, limit=limits.CHUNK_FRAME_BYTES_MAX)
+    except Malformed:
+        return None
+
+
+def at_chunk(index: int, change: Callable[[ChunkFrame], bytes | None]) -> Callable[[bytes], bytes | None]:
+    """Tampers with one chunk and leaves all else alone."""
+
+    def tamper(frame: bytes) -> bytes | None:
+        chunk = chunk_of(frame)
+        return frame if chunk is None or chunk.index != index else change(chunk)
+
+    return tamper
+
+
+def asked_chunks(world: World, server: int) -> list[int]:
+    """The chunks that a server sent, in order."""
+    frames = [chunk_of(frame) for who, frame in world.net.sent if who == IDS[server]]
+    return [chunk.index for chunk in frames if chunk is not None]
+
+
+@pytest.mark.parametrize("size", [1, 1000, limits.CHUNK_BYTES, SIZE, SIZE + 77])
+async def test_a_record_is_fetched_whole(world: World, size: int) -> None:
+    record, given = await shared(world, size)
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0)
+    assert content == record.plaintext
+    assert (fetched.length, fetched.sha256) == (size, hashlib.sha256(content).digest())
+    assert (fetched.source, fetched.audit_sequence, fetched.refusals) == (IDS[0], 1, ())
+
+
+async def test_the_owner_fetches_with_her_own_key(world: World) -> None:
+    record, _ = await shared(world)
+    _, content = await fetch(world.clinics[3], record.ask(), 0)
+    assert content == record.plaintext
+
+
+async def test_a_corrupted_chunk_is_never_handed_on_and_the_next_holder_goes_on_from_there(
+    world: World,
+) -> None:
+    record, given = await shared(world, copies=(2,))
+    world.net.tampers[IDS[0]] = at_chunk(
+        9, lambda chunk: encode(ChunkFrame(9, chunk.path, bytes(len(chunk.ciphertext))))
+    )
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert content == record.plaintext
+    assert fetched.source == IDS[2]
+    assert asked_chunks(world, 2) == list(range(9, record.content.chunks))
+
+
+def _swapped(world: World) -> Callable[[bytes], bytes | None]:
+    """Chunk 5 comes in place of chunk 4."""
+    seen: dict[int, bytes] = {}
+
+    def tamper(frame: bytes) -> bytes:
+        chunk = chunk_of(frame)
+        if chunk is None:
+            return frame
+        seen[chunk.index] = frame
+        return seen[3] if chunk.index == 4 else frame
+
+    return tamper
+
+
+TAMPERS: dict[str, Callable[[World], Callable[[bytes], bytes | None]]] = {
+    "cut": lambda world: at_chunk(4, lambda chunk: None),
+    "repeated": _swapped,
+    "other-path": lambda world: at_chunk(
+        4, lambda chunk: encode(ChunkFrame(4, chunk.path[:-1], chunk.ciphertext))
+    ),
+    "shortened": lambda world: at_chunk(
+        4, lambda chunk: encode(ChunkFrame(4, chunk.path, chunk.ciphertext[:-1]))
+    ),
+    "garbage": lambda world: at_chunk(4, lambda chunk: b"\xc1"),
+    "refused-midway": lambda world: at_chunk(4, lambda chunk: REFUSAL),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERS)
+async def test_whatever_goes_wrong_in_the_middle_the_next_holder_goes_on(world: World, how: str) -> None:
+    record, given = await shared(world, copies=(2,))
+    world.net.tampers[IDS[0]] = TAMPERS[how](world)
+    _, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert content == record.plaintext
+    assert asked_chunks(world, 2)[0] == 4
+
+
+@pytest.mark.parametrize("how", TAMPERS)
+async def test_a_record_that_nobody_serves_whole_is_an_error_and_never_a_success(
+    world: World, how: str
+) -> None:
+    record, given = await shared(world)
+    world.net.tampers[IDS[0]] = TAMPERS[how](world)
+    sink = Sink()
+    with pytest.raises(FetchRefused if how == "refused-midway" else TransportError):
+        await world.clinics[1].fetcher.fetch(record.ask(given), [IDS[0]], sink.write)
+    assert record.plaintext.startswith(sink.content)
+    assert len(sink.content) < SIZE
+
+
+async def test_a_holder_that_breaks_off_again_and_again_is_asked_as_long_as_it_brings_something(
+    world: World,
+) -> None:
+    record, given = await shared(world)
+    left = [0]
+
+    def every_fifth(frame: bytes) -> bytes | None:
+        left[0] = 5 if chunk_of(frame) is None else left[0] - 1
+        return frame if left[0] else None
+
+    world.net.tampers[IDS[0]] = every_fifth
+    _, content = await fetch(world.clinics[1], record.ask(given), 0)
+    assert content == record.plaintext
+
+
+async def test_other_content_than_the_tokens_is_not_taken(world: World) -> None:
+    record, given = await shared(world)
+    other = await issue(world.clinics[0], SIZE, patient="bob")
+
+    def swap(frame: bytes) -> bytes:
+        is_serve = frame == encode(Serve(record.content, 1))
+        return encode(Serve(other.content, 1)) if is_serve else frame
+
+    world.net.tampers[IDS[0]] = swap
+    with pytest.raises(TransportError):
+        await fetch(world.clinics[1], record.ask(given), 0)
+
+
+async def test_the_key_must_be_the_tokens(world: World) -> None:
+    record, given = await shared(world)
+    with pytest.raises(Malformed):
+        await fetch(world.clinics[1], record.ask(given, content_key=bytes(32)), 0)
+
+
+async def test_when_all_refuse_each_refusal_is_kept_and_all_are_alike(world: World) -> None:
+    record, given = await shared(world, copies=(2, 3))
+    with pytest.raises(FetchRefused) as by_purpose:
+        await fetch(world.clinics[1], record.ask(given, purpose="HRESCH"), 0, 2, 3)
+    nothing = record.ask(given, token=TokenId(bytes(32)), content=None, content_key=None)
+    with pytest.raises(FetchRefused) as by_absence:
+        await fetch(world.clinics[1], nothing, 0, 2, 3)
+    assert [seen.member for seen in by_purpose.value.refusals] == [IDS[0], IDS[2], IDS[3]]
+    assert by_purpose.value.refusals == by_absence.value.refusals
+    assert {seen.sha256 for seen in by_absence.value.refusals} == {hashlib.sha256(REFUSAL).digest()}
+    assert (by_purpose.value.message, by_purpose.value.code) == (
+        by_absence.value.message,
+        by_absence.value.code,
+    )
+
+
+async def test_a_holder_that_refuses_is_followed_by_one_that_serves(world: World) -> None:
+    record, given = await shared(world, copies=(2,))
+    await world.clinics[0].ledger.deny(Revoke(record.token, given.grant_id))
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert content == record.plaintext
+    assert [seen.member for seen in fetched.refusals] == [IDS[0]]
+
+
+async def test_holders_that_are_down_are_passed_over_and_all_down_is_not_a_refusal(world: World) -> None:
+    record, given = await shared(world, copies=(2,))
+    world.net.down.add(IDS[0])
+    fetched, _ = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert fetched.source == IDS[2]
+    world.net.down.add(IDS[2])
+    with pytest.raises(TransportError):
+        await fetch(world.clinics[1], record.ask(given), 0, 2)
+
+
+def own_log(clinic: Clinic) -> list[tuple[str, str]]:
+    chain = AuditChain(clinic.disk.audit)
+    records = [chain.get(sequence) for sequence in range(1, clinic.audit.sequence + 1)]
+    return [(record.event, record.reason) for record in records if record is not None]
+
+
+async def test_an_own_copy_is_read_under_the_same_rules_and_written_down(world: World) -> None:
+    record, given = await shared(world, copies=(1,))
+    clinic = world.clinics[1]
+    fetched, content = await fetch(clinic, record.ask(given), 1, 0)
+    assert content == record.plaintext
+    assert fetched.source == IDS[1]
+    assert not world.net.sent
+    await trio.testing.wait_all_tasks_blocked()
+    assert own_log(clinic) == [("intent", ""), ("outcome", "")]
+    with pytest.raises(FetchRefused):
+        await fetch(clinic, record.ask(given, purpose="HRESCH"), 1)
+    await clinic.ledger.deny(Revoke(record.token, given.grant_id))
+    with pytest.raises(FetchRefused):
+        await fetch(clinic, record.ask(given), 1)
+    assert own_log(clinic)[2:] == [("denial", "purpose"), ("denial", "revoked-at-sight")]
+
+
+async def test_an_own_copy_that_is_damaged_is_made_up_for_by_another_holder(world: World) -> None:
+    record, given = await shared(world, copies=(1,))
+    clinic = world.clinics[1]
+    found = next(key for key, _ in clinic.disk.blobs.iterate(b"chunk/") if key.endswith(b"\x0b"))
+    clinic.disk.blobs.write((), [found])
+    fetched, content = await fetch(clinic, record.ask(given), 1, 0)
+    assert content == record.plaintext
+    assert fetched.source == IDS[0]
+
+
+async def test_a_reader_that_goes_away_in_the_middle_ends_everything(world: World) -> None:
+    record, given = await shared(world, copies=(1,))
+    clinic = world.clinics[1]
+    for source in (0, 1):
+        with trio.CancelScope() as leaving:
+
+            async def write(piece: bytes, leaving: trio.CancelScope = leaving) -> None:
+                leaving.cancel()
+                await trio.lowlevel.checkpoint()
+
+            await clinic.fetcher.fetch(record.ask(given), [IDS[source]], write)
+        assert leaving.cancelled_caught
+
+
+async def test_a_grant_copied_to_another_clinic_opens_nothing(world: World) -> None:
+    record, given = await shared(world)
+    with pytest.raises(FetchRefused):
+        await fetch(world.clinics[2], record.ask(given, signer=CLINICS[2]), 0)
+
+
+async def test_memory_stays_flat_however_long_the_record(world: World) -> None:
+    record, given = await shared(world, 3 * SIZE)
+    waiting: list[int] = []
+
+    async def write(piece: bytes) -> None:
+        sent, taken = len(asked_chunks(world, 0)), len(waiting)
+        waiting.append(sent - taken)
+        await trio.testing.wait_all_tasks_blocked()
+
+    await world.clinics[1].fetcher.fetch(record.ask(given), [IDS[0]], write)
+    assert len(waiting) == record.content.chunks
+    assert max(waiting) <= 4 * limits.RUN_CHUNKS
