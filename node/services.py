@@ -25,74 +25,36 @@ class LedgerServices:
     """
 
     def __init__(self, *, ports: Ports, genesis: Genesis, vote_key: SigningKey | None) -> None:
-        transport, clock, offload = ports.transport, ports.clock, ports.offload
         self.genesis, self.committee = genesis, genesis_committee(genesis)
-        self._identity = transport.identity
-        self._vote_key = vote_key
-        peers = [member.id_key for member in genesis.members]
-        self.ledger = Ledger(genesis=genesis, store=ports.ledger_store, clock=clock, offload=offload)
+        self._ports, self._vote_key = ports, vote_key
+        self._members = [member.id_key for member in genesis.members]
+        self._verified = VerifiedCache(self.committee.network)
+        store, clock = ports.ledger_store, ports.clock
+        self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
         self.mempool = Mempool()
         self.denials = Denials(self.ledger)
-        verified = VerifiedCache(self.committee.network)
-        self.submissions = Submissions(
-            transport=transport,
-            store=ports.ledger_store,
-            mempool=self.mempool,
-            verified=verified,
-            denials=self.denials,
-            validators=peers,
-            offload=offload,
-        )
-        tree = BlockTree(
-            root=self.ledger.head.header,
-            state=self.ledger.state,
-            proposer=None if vote_key is None else vote_key.public,
-            mempool=self.mempool,
-            verified=verified,
-            on_rejected=self.submissions.reject,
-        )
+        self.submissions = self._build_submissions()
         self.sync = SyncService(
-            transport=transport,
+            transport=ports.transport,
             ledger=self.ledger,
             committee=self.committee,
-            members=peers,
+            members=self._members,
             entropy=ports.entropy,
             wall_ms=clock.wall_ms,
         )
-        self.journal = VoteJournal(store=ports.ledger_store, votes=ports.votes)
-        self.consensus = ConsensusService(
-            transport=transport,
-            ledger=self.ledger,
-            tree=tree,
-            submissions=self.submissions,
-            journal=self.journal,
-            committee=self.committee,
-            members=genesis.members,
-            key=vote_key,
-            clock=clock,
-            offload=offload,
-            on_behind=self.sync.kick,
-            on_final=self._publish,
-        )
-        self.sync.connect(self.consensus.adopt)
+        self.journal = VoteJournal(store=store, votes=ports.votes)
+        tree = self._build_tree()
+        self.consensus = self._build_consensus(tree)
         self.gossip = GossipService(
-            transport=transport,
+            transport=ports.transport,
             ledger=self.ledger,
             committee=self.committee,
             adopt=self.consensus.adopt,
             receive=self.submissions.receive,
             heard_of=self.sync.heard_of,
         )
-        self.clock_check = ClockCheck(
-            transport=transport,
-            clock=clock,
-            entropy=ports.entropy,
-            validators=peers,
-            quorum=self.committee.quorum,
-            tolerance_ms=genesis.limits.tolerance_ms,
-            on_verdict=self.consensus.set_clock_is_good,
-            heard_of=self.sync.heard_of,
-        )
+        self.clock_check = self._build_clock_check()
+        self.sync.connect(self.consensus.adopt)
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
             is_final=lambda name: self.ledger.position(name) is not None,
@@ -121,3 +83,54 @@ class LedgerServices:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""
         if self._vote_key is not None and block.header.proposer == self._vote_key.public:
             self.gossip.publish_block(block, certificate)
+
+    # Building.
+
+    def _build_submissions(self) -> Submissions:
+        return Submissions(
+            transport=self._ports.transport,
+            store=self._ports.ledger_store,
+            mempool=self.mempool,
+            verified=self._verified,
+            denials=self.denials,
+            validators=self._members,
+            offload=self._ports.offload,
+        )
+
+    def _build_tree(self) -> BlockTree:
+        return BlockTree(
+            root=self.ledger.head.header,
+            state=self.ledger.state,
+            proposer=None if self._vote_key is None else self._vote_key.public,
+            mempool=self.mempool,
+            verified=self._verified,
+            on_rejected=self.submissions.reject,
+        )
+
+    def _build_consensus(self, tree: BlockTree) -> ConsensusService:
+        return ConsensusService(
+            transport=self._ports.transport,
+            ledger=self.ledger,
+            tree=tree,
+            submissions=self.submissions,
+            journal=self.journal,
+            committee=self.committee,
+            members=self.genesis.members,
+            key=self._vote_key,
+            clock=self._ports.clock,
+            offload=self._ports.offload,
+            on_behind=self.sync.kick,
+            on_final=self._publish,
+        )
+
+    def _build_clock_check(self) -> ClockCheck:
+        return ClockCheck(
+            transport=self._ports.transport,
+            clock=self._ports.clock,
+            entropy=self._ports.entropy,
+            validators=self._members,
+            quorum=self.committee.quorum,
+            tolerance_ms=self.genesis.limits.tolerance_ms,
+            on_verdict=self.consensus.set_clock_is_good,
+            heard_of=self.sync.heard_of,
+        )
