@@ -78,6 +78,11 @@ class BlobServer:
                 case PushRequest(content):
                     await self._receive_push(stream, content)
 
+    async def drain(self) -> None:
+        """Begins no more transfers, and returns when those that run have ended."""
+        for _ in range(limits.SERVES_MAX):
+            await self._serving.acquire()
+
     async def _answer(
         self, stream: Stream, signed: SignedFetchRequest, nonce: bytes, came_s: float
     ) -> None:
