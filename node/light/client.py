@@ -1,0 +1,70 @@
+"""The patient's node: its parts wired together over the ports."""
+
+from collections.abc import Sequence
+
+import trio
+
+from node.keystore import WalletKeys
+from node.light.clinics import Clinics
+from node.light.discovery import Discovery
+from node.light.headers import LightChain
+from node.light.my import My
+from node.light.sharing import Sharing
+from node.light.transact import Transactor
+from node.light.wallet import Wallet
+from node.light.who import Who
+from node.ports import Clock, Entropy, Store, TaskStatus, Transport
+from protocol import limits
+from protocol.blocks import Genesis, Member
+
+
+class LightClient:
+    """A wallet and the headers it verified. Construct, run the transport and this, cancel to stop.
+
+    `members` are the genesis file's, those to ask first in front. The transport's identity says nothing
+    about the patient: it should be a fresh one for each run.
+    """
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        keys: WalletKeys,
+        transport: Transport,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        members: Sequence[Member] | None = None,
+    ) -> None:
+        self.genesis, self.transport, self.store = genesis, transport, store
+        self.clinics = Clinics(
+            transport=transport,
+            members=genesis.members if members is None else tuple(members),
+            reply_limit=limits.LIGHT_REPLY_BYTES_MAX,
+        )
+        self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
+        self.wallet = Wallet(keys=keys, store=store)
+        sharing = Sharing(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            transactor=Transactor(chain=self.chain, clinics=self.clinics),
+            clock=clock,
+            entropy=entropy,
+        )
+        self.my = My(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            discovery=Discovery(chain=self.chain, clinics=self.clinics, wallet=self.wallet),
+            sharing=sharing,
+            who=Who(clinics=self.clinics, wallet=self.wallet, network=self.chain.network),
+            clock=clock,
+        )
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows the chain until cancelled."""
+        await self.chain.run(task_status=task_status)
+
+    async def drain(self) -> None:
+        """Nothing runs for others here."""
