@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from node import paths
 from node.config import Config, load_config
 from node.founding import create_network
 from node.init import Passphrase, initialise
@@ -116,6 +117,7 @@ def _init(options: argparse.Namespace) -> None:
         clinics=options.clinic,
         passphrase_file=options.passphrase_file,
         insecure=options.insecure_no_passphrase,
+        write_config=options.config is None and not paths.config(config.node.data_dir).exists(),
         is_json=options.json,
     )
 

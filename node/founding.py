@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from node import paths
 from node.adapters import SystemClock
 from node.store.durable import create_durably
 from protocol import limits
@@ -87,13 +86,12 @@ def load_genesis(path: Path) -> Genesis | None:
     return read_genesis(_text_of(path)) if path.exists() else None
 
 
-def keep_genesis(data_dir: Path, genesis: Genesis) -> None:
-    """Writes the genesis into the data directory: the node has joined. Idempotent.
+def keep_genesis(path: Path, genesis: Genesis) -> None:
+    """Writes the genesis where the configuration looks for it: the node has joined. Idempotent.
 
     Raises:
         UserError: WRONG_NETWORK, where the node has joined another network.
     """
-    path = paths.genesis(data_dir)
     known = load_genesis(path)
     if known is None:
         _write(path, wrap("GENESIS", encode(genesis)))

@@ -57,9 +57,11 @@ def initialise(
     clinics: Sequence[str],
     passphrase_file: Path | None,
     insecure: bool,
+    write_config: bool,
     is_json: bool,
 ) -> None:
-    """Makes the data directory of a clinic or a light client and says what comes next.
+    """Makes the data directory of a clinic or a light client and says what comes next. With
+    `write_config`, the settings given are kept in it as `config.toml`.
 
     Raises:
         UserError: there are keys already, no passphrase, no address that others can reach, or a genesis
@@ -74,17 +76,17 @@ def initialise(
         )
     text = None if genesis is None else genesis.read_text("ascii") if genesis.is_file() else ""
     founding = None if text is None else read_genesis(text)
-    secret = _passphrase(passphrase_file, insecure=insecure)
+    secret = _passphrase(passphrase_file or config.keys.passphrase_file, insecure=insecure)
     if config.node.role == "clinic":
         node_id, words = _make_clinic(config, secret), None
     else:
         node_id, words = _make_wallet(config, secret)
     if founding is not None:
-        keep_genesis(data_dir, founding)
-    if not paths.config(data_dir).exists():
+        keep_genesis(config.network.genesis, founding)
+    if write_config:
         content = _config_text(config, clinics, passphrase_file)
         create_durably(paths.config(data_dir), content.encode())
-    _report(config, node_id, words, is_json=is_json)
+    _report(config, node_id, words, write_config=write_config, is_json=is_json)
 
 
 def _passphrase(file: Path | None, *, insecure: bool) -> bytes | None:
@@ -181,9 +183,11 @@ def _config_text(config: Config, clinics: Sequence[str], passphrase_file: Path |
     return "\n".join(lines)
 
 
-def _report(config: Config, node_id: PublicKey, words: str | None, *, is_json: bool) -> None:
+def _report(
+    config: Config, node_id: PublicKey, words: str | None, *, write_config: bool, is_json: bool
+) -> None:
     data_dir, is_clinic = config.node.data_dir, config.node.role == "clinic"
-    made = [paths.keyfile(data_dir), paths.config(data_dir)]
+    made = [paths.keyfile(data_dir)] + ([paths.config(data_dir)] if write_config else [])
     made += [paths.votes(data_dir), paths.card(data_dir)] if is_clinic else []
     following = "chartmesh start" if is_clinic else "chartmesh my code --clinic NAME"
     if is_json:

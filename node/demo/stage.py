@@ -1,0 +1,180 @@
+"""The actors of the demo: each a data directory, a daemon of its own, and the CLI to speak to it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+import node
+from node import paths
+from node.adapters import SystemEntropy
+
+CLINICS: Final = ("clinic-a", "clinic-b", "clinic-c", "clinic-d")
+PATIENT: Final = "light"
+COMMAND_S: Final = 60.0
+_FIRST_PORT: Final = 4001
+_GONE_POLL_S: Final = 0.05
+
+
+class StoryBroken(Exception):
+    """A step did not hold; the message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one command printed, and its exit status."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document that was printed."""
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+    def error(self) -> dict[str, Any]:
+        """The JSON error that was printed, the last line of stderr."""
+        document: dict[str, Any] = json.loads(self.stderr.splitlines()[-1])
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A clinic or the patient; `config` is its configuration file."""
+
+    name: str
+    config: Path
+    data_dir: Path
+
+    async def run(self, *arguments: str) -> Answer:
+        """One command of the CLI, whatever its exit status."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("CHARTMESH_")}
+        program = [sys.executable, "-P", "-m", "cli.main", *arguments, "--config", str(self.config)]
+        with trio.fail_after(COMMAND_S):
+            done = await trio.run_process(
+                program,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    async def ask(self, *arguments: str) -> dict[str, Any]:
+        """The JSON answer of a command that must succeed.
+
+        Raises:
+            StoryBroken: it failed.
+        """
+        answer = await self.run(*arguments, "--json")
+        if answer.status != 0:
+            said = answer.stderr.decode(errors="replace").strip()
+            raise StoryBroken(
+                f"{self.name}: chartmesh {' '.join(arguments)} exited {answer.status}: {said}"
+            )
+        return answer.document()
+
+    def pid(self) -> int | None:
+        """The process id of the daemon, from the lock that it holds."""
+        try:
+            return int(paths.lock(self.data_dir).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to the daemon, if it runs."""
+        pid = self.pid()
+        if pid is not None and is_daemon(pid):
+            os.kill(pid, number)
+
+
+class Stage:
+    """Everything of one demo, below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.genesis = root / "data" / "genesis"
+        actors = [Actor(name, root / f"{name}.toml", root / "data" / name) for name in CLINICS]
+        self.clinics = {actor.name: actor for actor in actors}
+        self.patient = Actor("patient", root / f"{PATIENT}.toml", root / "data" / "patient")
+
+    def build(self) -> None:
+        """Copies the configurations for free ports, each with a passphrase file of its own."""
+        templates = configs_dir() / "four-clinics"
+        ports = free_ports(len(CLINICS))
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.genesis.parent.mkdir(mode=0o700, exist_ok=True)
+        for actor in self.everyone():
+            text = (templates / actor.config.name).read_text()
+            for index, port in enumerate(ports):
+                text = text.replace(f"/tcp/{_FIRST_PORT + index}", f"/tcp/{port}")
+            secret = actor.config.with_suffix(".passphrase")
+            secret.touch(mode=0o600)
+            secret.write_text(SystemEntropy().bytes(16).hex() + "\n")
+            actor.config.write_text(f"{text}\n[keys]\npassphrase_file = {json.dumps(str(secret))}\n")
+
+    def everyone(self) -> list[Actor]:
+        return [*self.clinics.values(), self.patient]
+
+    async def each_clinic(self, act: Callable[[Actor], Awaitable[Any]]) -> None:
+        """Lets all clinics do the same at once."""
+        async with trio.open_nursery() as nursery:
+            for actor in self.clinics.values():
+                nursery.start_soon(act, actor)
+
+    async def close(self, *, keep: bool) -> None:
+        """Stops every daemon, whatever state it is in, and removes the files unless they are kept."""
+        for actor in self.everyone():
+            actor.send_signal(signal.SIGTERM)
+        with trio.move_on_after(10):
+            while any(is_daemon(pid) for actor in self.everyone() if (pid := actor.pid()) is not None):
+                await trio.sleep(_GONE_POLL_S)
+        for actor in self.everyone():
+            actor.send_signal(signal.SIGKILL)
+        if not keep:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether this process runs and is a node of ours: process ids come around again."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return b"daemon" in command and state != "Z"
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback interface that nobody uses now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def configs_dir() -> Path:
+    """The example configurations: beside the source, or where the installation put them.
+
+    Raises:
+        StoryBroken: the installation lost them.
+    """
+    assert node.__file__ is not None
+    source = Path(node.__file__).parent.parent / "configs"
+    installed = Path(sys.prefix) / "share" / "chartmesh" / "configs"
+    for place in (source, installed):
+        if (place / "four-clinics").is_dir():
+            return place
+    raise StoryBroken("the example configurations are missing: install chartmesh again")
