@@ -138,7 +138,8 @@ class Stage:
         for actor in self.everyone():
             actor.send_signal(signal.SIGTERM)
         with trio.move_on_after(10):
-            while any(is_daemon(pid) for actor in self.everyone() if (pid := actor.pid()) is not None):
+            # Processes that are not our children tell nobody that they end.
+            while any(is_daemon(pid) for one in self.everyone() if (pid := one.pid())):  # noqa: ASYNC110
                 await trio.sleep(_GONE_POLL_S)
         for actor in self.everyone():
             actor.send_signal(signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from node.fetch_run import FetchAsk, Write
+from node.fetching import Fetcher
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
@@ -15,6 +17,7 @@ from protocol.codes import ReceiveCode, encode_code
 from protocol.control import (
     MyCode,
     MyCodeResult,
+    MyRecord,
     MyRecordItem,
     MyRecordsResult,
     MyShare,
@@ -24,11 +27,13 @@ from protocol.control import (
     MyStopResult,
     MyWho,
     MyWhoResult,
+    RecordGetResult,
     utc,
 )
 from protocol.errors import Code, UserError
-from protocol.purposes import purpose_code
+from protocol.purposes import OWNER_PURPOSE, purpose_code
 
+OWNER = "the owner"
 CODE_LIFE_MS = 30 * limits.DAY_MS
 
 
@@ -44,10 +49,12 @@ class My:
         discovery: Discovery,
         sharing: Sharing,
         who: Who,
+        fetcher: Fetcher,
         clock: Clock,
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._discovery, self._sharing, self._who, self._clock = discovery, sharing, who, clock
+        self._fetcher = fetcher
 
     async def code(self, request: MyCode) -> MyCodeResult:
         """A receive code for a clinic, named in it, under fresh one-time keys."""
@@ -76,6 +83,31 @@ class My:
         records = await self.known()
         live = self._sharing.live()
         return MyRecordsResult(records=tuple(self._item(record, live) for record in reversed(records)))
+
+    async def record(self, request: MyRecord, write: Write) -> RecordGetResult:
+        """Opens a record with its owner key, from any clinic that holds it; `write` takes the plaintext."""
+        await self.known()
+        record = self._wallet.record(request.id)
+        opened = self._wallet.open(record)
+        ask = FetchAsk(
+            token=record.token,
+            content=record.content,
+            content_key=opened.content_key,
+            signer=self._wallet.owner_key(record.index),
+            grant_body=b"",
+            purpose=OWNER_PURPOSE,
+            user=OWNER,
+        )
+        fetched = await self._fetcher.fetch(ask, self._clinics.reachable(), write)
+        return RecordGetResult(
+            token=record.token.hex(),
+            bytes=fetched.length,
+            sha256=fetched.sha256.hex(),
+            audit_id=f"{fetched.source.hex()}/{fetched.audit_sequence}",
+            name=opened.label.file_name,
+            media=opened.label.type,
+            source=fetched.source.hex(),
+        )
 
     async def known(self) -> list[OwnRecord]:
         """All records, the oldest first, after looking for new ones."""

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 
 import trio
 
+from node.adapters import InlineOffload
 from node.gateway import Gateway
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
-from node.light.discovery import Discovery
 from node.light.headers import LightChain
 from node.light.my import My
-from node.light.sharing import Sharing
-from node.light.transact import Transactor
+from node.light.patient import Patient
 from node.light.wallet import Wallet
-from node.light.who import Who
 from node.ports import Ports, TaskStatus
 from node.services import LedgerServices
 from node.store.memory import MemoryStore
@@ -62,55 +60,54 @@ class LedgerClinic:
 
 
 @dataclass
-class Patient:
-    """A light client and its parts."""
+class Someone:
+    """A running light client, with its transport and store."""
 
     store: MemoryStore
     transport: SimTransport
-    clinics: Clinics
-    chain: LightChain
-    wallet: Wallet
-    my: My
+    patient: Patient
+
+    @property
+    def clinics(self) -> Clinics:
+        return self.patient.clinics
+
+    @property
+    def chain(self) -> LightChain:
+        return self.patient.chain
+
+    @property
+    def wallet(self) -> Wallet:
+        return self.patient.wallet
+
+    @property
+    def my(self) -> My:
+        return self.patient.my
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.transport.run)
-            await nursery.start(self.chain.run)
+            await nursery.start(self.patient.run)
             task_status.started()
 
 
-def patient(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | None = None) -> Patient:
+def someone_new(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | None = None) -> Someone:
     """A light client of all clinics, not running yet; `store` is what it had before."""
     identity = SigningKey(digest("sim-light", b""))
     network.name(identity.public, "patient")
     members = [node.identity for node in cluster.nodes]
     store = store or MemoryStore()
     transport = SimTransport(network, identity.public, members=members, dials=members)
-    clock = SimClock(cluster.world.timeline.now_ms)
-    clinics = Clinics(
-        transport=transport, members=cluster.genesis.members, reply_limit=limits.LIGHT_REPLY_BYTES_MAX
-    )
-    chain = LightChain(genesis=cluster.genesis, store=store, clinics=clinics, clock=clock)
     hashes = next_key_hashes(cold_master(ENTROPY), 0, 8)
-    wallet = Wallet(keys=WalletKeys(hot_master(ENTROPY).secret, hashes), store=store)
-    sharing = Sharing(
-        chain=chain,
-        clinics=clinics,
-        wallet=wallet,
-        transactor=Transactor(chain=chain, clinics=clinics),
-        clock=clock,
+    patient = Patient(
+        transport=transport,
+        store=store,
+        clock=SimClock(cluster.world.timeline.now_ms),
         entropy=SimEntropy("patient"),
+        offload=InlineOffload(),
+        genesis=cluster.genesis,
+        keys=WalletKeys(hot_master(ENTROPY).secret, hashes),
     )
-    my = My(
-        chain=chain,
-        clinics=clinics,
-        wallet=wallet,
-        discovery=Discovery(chain=chain, clinics=clinics, wallet=wallet),
-        sharing=sharing,
-        who=Who(clinics=clinics, wallet=wallet, network=chain.network),
-        clock=clock,
-    )
-    return Patient(store, transport, clinics, chain, wallet, my)
+    return Someone(store, transport, patient)
 
 
 def services(node: SimNode) -> LedgerServices:
@@ -120,7 +117,7 @@ def services(node: SimNode) -> LedgerServices:
     return node.life.service.services
 
 
-async def issue(someone: Patient, node: SimNode, title: str) -> TransactionId:
+async def issue(someone: Someone, node: SimNode, title: str) -> TransactionId:
     """A record that `node` mints to the patient with a fresh receive code; final when this returns."""
     code = decode_code((await someone.my.code(MyCode(clinic=node.name))).code)
     network, now_ms = someone.chain.network, node.clock.wall_ms()

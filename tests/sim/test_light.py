@@ -14,12 +14,12 @@ from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
 from protocol.messages.light import HeadersReply, Located
 from protocol.transactions import GrantId, TokenId, TransactionId
-from tests.sim.light_world import LedgerClinic, Patient, issue, patient, services
+from tests.sim.light_world import LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
 from tests.sim.world import World, simulate
 
-Story = Callable[[Cluster, Patient, SimNetwork], Awaitable[None]]
+Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
 
 
 def play(story: Story, *, clinic: type[LedgerClinic] = LedgerClinic, seed: int = 1) -> None:
@@ -30,7 +30,7 @@ def play(story: Story, *, clinic: type[LedgerClinic] = LedgerClinic, seed: int =
             network = SimNetwork(world)
             cluster = Cluster(world, network, nursery, clinic, size=4)
             cluster.start()
-            someone = patient(cluster, network)
+            someone = someone_new(cluster, network)
             await nursery.start(someone.run)
             await trio.sleep(3)
             await story(cluster, someone, network)
@@ -45,7 +45,7 @@ def share(token: TransactionId, clinic: str = "n1") -> MyShare:
 
 
 def test_a_patient_receives_shares_and_stops() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
         [record] = (await someone.my.records()).records
         assert (record.token, record.title, record.issuer_name) == (token.hex(), "Letter", "n0")
@@ -65,7 +65,7 @@ def test_a_patient_receives_shares_and_stops() -> None:
 
 
 def test_a_clinic_that_is_down_is_named_and_bounded() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
         [grant] = (await someone.my.share(share(token))).grants
         cluster.nodes[2].crash()
@@ -79,7 +79,7 @@ def test_a_clinic_that_is_down_is_named_and_bounded() -> None:
 
 
 def test_the_clinic_asked_first_may_die() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
         for node in cluster.nodes:
             if node.identity == someone.clinics.reachable()[0]:
@@ -90,7 +90,7 @@ def test_the_clinic_asked_first_may_die() -> None:
 
 
 def test_without_a_quorum_the_patient_is_told_that_nothing_is_fresh() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
         await someone.my.records()
         for node in cluster.nodes[:2]:
@@ -104,7 +104,7 @@ def test_without_a_quorum_the_patient_is_told_that_nothing_is_fresh() -> None:
 
 
 def test_unknown_records_and_clinics_get_their_errors() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
         with pytest.raises(Refused):
             await someone.my.share(share(TransactionId(bytes(32))))
@@ -122,10 +122,10 @@ def test_unknown_records_and_clinics_get_their_errors() -> None:
 
 
 def test_one_time_keys_are_used_once_also_after_a_power_loss() -> None:
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         clinic = cluster.nodes[0].identity
         before = someone.wallet.enrol(clinic, 3, 10**13, someone.chain.network)
-        again = patient(cluster, network, store=someone.store.crash(0))
+        again = someone_new(cluster, network, store=someone.store.crash(0))
         after = again.wallet.enrol(clinic, 3, 10**13, again.chain.network)
         assert not {item.body for item in before} & {item.body for item in after}
         with pytest.raises(UserError) as used_up:
@@ -168,7 +168,7 @@ def test_a_lying_clinic_is_not_believed_and_another_is_asked(liar: type[Gateway]
     class Clinic(LedgerClinic):
         gateway_type = liar
 
-    async def story(cluster: Cluster, someone: Patient, network: SimNetwork) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         someone.clinics.prefer(cluster.nodes[0].identity)
         token = await issue(someone, cluster.nodes[1], "Letter")
         someone.clinics.prefer(cluster.nodes[0].identity)
