@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import trio
 
+from node.fetching import Fetcher
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
@@ -13,7 +14,7 @@ from node.light.sharing import Sharing
 from node.light.transact import Transactor
 from node.light.wallet import Wallet
 from node.light.who import Who
-from node.ports import Clock, Entropy, Store, TaskStatus, Transport
+from node.ports import Clock, Entropy, Offload, Store, TaskStatus, Transport
 from protocol import limits
 from protocol.blocks import Genesis, Member
 
@@ -34,6 +35,7 @@ class LightClient:
         store: Store,
         clock: Clock,
         entropy: Entropy,
+        offload: Offload,
         members: Sequence[Member] | None = None,
     ) -> None:
         self.genesis, self.transport, self.store = genesis, transport, store
@@ -59,6 +61,7 @@ class LightClient:
             discovery=Discovery(chain=self.chain, clinics=self.clinics, wallet=self.wallet),
             sharing=sharing,
             who=Who(clinics=self.clinics, wallet=self.wallet, network=self.chain.network),
+            fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
 

@@ -7,10 +7,10 @@ import trio
 from node.adapters import InlineOffload
 from node.gateway import Gateway
 from node.keystore import WalletKeys
+from node.light.client import LightClient
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
 from node.light.my import My
-from node.light.patient import Patient
 from node.light.wallet import Wallet
 from node.ports import Ports, TaskStatus
 from node.services import LedgerServices
@@ -65,7 +65,7 @@ class Someone:
 
     store: MemoryStore
     transport: SimTransport
-    patient: Patient
+    patient: LightClient
 
     @property
     def clinics(self) -> Clinics:
@@ -98,7 +98,7 @@ def someone_new(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | N
     store = store or MemoryStore()
     transport = SimTransport(network, identity.public, members=members, dials=members)
     hashes = next_key_hashes(cold_master(ENTROPY), 0, 8)
-    patient = Patient(
+    patient = LightClient(
         transport=transport,
         store=store,
         clock=SimClock(cluster.world.timeline.now_ms),

@@ -1,6 +1,6 @@
 """The patient's light client against honest, dead and lying clinics."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 import pytest
@@ -155,12 +155,12 @@ class ForgedPlaces(Gateway):
 
     asked: ClassVar[list[TransactionId]] = []
 
-    def _located(self, name: TransactionId) -> Located | None:
-        located = super()._located(name)
-        if located is None or self._server != self._ledger.genesis.members[0].id_key:
+    def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
+        located = super()._located(names)
+        if self._server != self._ledger.genesis.members[0].id_key:
             return located
-        self.asked.append(name)
-        return replace(located, path=(bytes(32), *located.path))
+        self.asked.extend(names)
+        return tuple(one and replace(one, path=(bytes(32), *one.path)) for one in located)
 
 
 @pytest.mark.parametrize("liar", [ForgedHeaders, ForgedPlaces])
