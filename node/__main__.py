@@ -98,7 +98,8 @@ def _daemon(options: argparse.Namespace) -> None:
     config = _config(
         options, node__data_dir=options.data_dir, keys__passphrase_file=options.passphrase_file
     )
-    run_daemon(config, Passphrase.given(config.keys.passphrase_file, options.passphrase_fd))
+    passphrase = Passphrase.given(config.keys.passphrase_file, options.passphrase_fd)
+    run_daemon(config, passphrase.secret, is_json=options.json)
 
 
 def _init(options: argparse.Namespace) -> None:

@@ -4,10 +4,14 @@ import ipaddress
 import re
 from typing import Final
 
+from protocol.keys import ED25519, SEED_BYTES, PublicKey
+
 _SHAPE: Final = re.compile(
     r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>[0-9]{1,5})(/p2p/(?P<peer>[0-9A-Za-z]+))?"
 )
 _PORT_MAX: Final = 65_535
+_BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_PEER_ID_PREFIX: Final = bytes.fromhex("2408011220")
 
 
 def listen_problem(address: str) -> str:
@@ -33,6 +37,31 @@ def names_peer(address: str) -> bool:
     """Whether the address says which peer is to answer there."""
     match = _SHAPE.fullmatch(address)
     return match is not None and match["peer"] is not None
+
+
+def without_peer(address: str) -> str:
+    """The address alone, without the `/p2p/…` that may follow it."""
+    return address.partition("/p2p/")[0]
+
+
+def peer_key(address: str) -> PublicKey | None:
+    """The identity key that the peer id of an address holds; None where it has none.
+
+    An Ed25519 peer id is base58 of an identity multihash of the key in a protobuf.
+    """
+    match = _SHAPE.fullmatch(address)
+    if match is None or match["peer"] is None:
+        return None
+    number = 0
+    for character in match["peer"]:
+        value = _BASE58.find(character)
+        if value < 0:
+            return None
+        number = 58 * number + value
+    raw = number.to_bytes(-(-number.bit_length() // 8), "big")
+    # The multihash begins with a zero byte, which a number does not keep.
+    is_ed25519 = len(raw) == len(_PEER_ID_PREFIX) + SEED_BYTES and raw.startswith(_PEER_ID_PREFIX)
+    return PublicKey(bytes((ED25519,)) + raw[len(_PEER_ID_PREFIX) :]) if is_ed25519 else None
 
 
 def _is_host(kind: str, host: str) -> bool:

@@ -3,8 +3,6 @@
 What it needs from the world comes as `Ports`, so the simulator runs the same clinic.
 """
 
-from dataclasses import dataclass
-
 import trio
 
 from node.audit_log import AuditLog
@@ -12,32 +10,12 @@ from node.fetching import Fetcher
 from node.gate import Gate
 from node.gateway import Gateway
 from node.holders import Holders
-from node.keystore import ClinicKeys
+from node.keystore import Keyring
 from node.ports import Ports, TaskStatus
 from node.services import LedgerServices
 from node.serving import BlobServer
 from node.vault import Vault
 from protocol.blocks import Genesis, network_id
-from protocol.keys import OpeningKey, SigningKey
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Keyring:
-    """A clinic's keys, ready to use. `vote` is None where it has no vote."""
-
-    identity: SigningKey
-    vote: SigningKey | None
-    opening: OpeningKey
-    at_rest_key: bytes
-
-    @classmethod
-    def of(cls, keys: ClinicKeys) -> "Keyring":
-        return cls(
-            SigningKey(keys.identity_seed),
-            SigningKey(keys.vote_seed),
-            OpeningKey(keys.enc_seed),
-            keys.at_rest_key,
-        )
 
 
 class Clinic:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from node.adapters import SystemClock
+from node.keystore import Keyring
 from node.store.durable import create_durably
 from protocol import limits
 from protocol.armour import unwrap, wrap
@@ -100,6 +101,20 @@ def keep_genesis(path: Path, genesis: Genesis) -> None:
             f"this node belongs to another network: {known.name}",
             "use another data directory for another network",
             code=Code.WRONG_NETWORK,
+        )
+
+
+def check_membership(genesis: Genesis, keys: Keyring) -> None:
+    """Raises UserError GENESIS where the clinic of these keys is not a founder, or is one by other keys."""
+    member = next((one for one in genesis.members if one.id_key == keys.identity.public), None)
+    vote_key = None if keys.vote is None else keys.vote.public
+    if member is None or (member.vote_key, member.enc_key) != (vote_key, keys.opening.public):
+        raise UserError(
+            f"this clinic is not among the founders of {genesis.name}"
+            if member is None
+            else f"this clinic is in {genesis.name} with other keys than it has",
+            "found the network with the file `card` of this data directory",
+            code=Code.GENESIS,
         )
 
 

@@ -28,7 +28,15 @@ from protocol.blocks import Member, sign_card
 from protocol.codec import encode
 from protocol.errors import Code, UserError
 from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey, fingerprint
-from protocol.wallet import ENTROPY_BYTES, cold_master, hot_master, next_key_hashes, words_of
+from protocol.wallet import (
+    ENTROPY_BYTES,
+    HotMaster,
+    cold_master,
+    hot_master,
+    next_key_hashes,
+    wallet_id,
+    words_of,
+)
 
 _WILDCARDS: Final = ("/ip4/0.0.0.0/", "/ip6/::/")
 _WORDS_ASKED_BACK: Final = 3
@@ -142,7 +150,7 @@ def _make_wallet(config: Config, secret: bytes | None) -> tuple[PublicKey, str]:
     _make_directory(data_dir)
     keys = WalletKeys(hot_master(root).secret, hashes)
     create_keyfile(paths.keyfile(data_dir), keys, secret, entropy)
-    return SigningKey(keys.hot_master).public, words
+    return wallet_id(HotMaster(keys.hot_master)), words
 
 
 def _make_directory(data_dir: Path) -> None:

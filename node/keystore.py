@@ -21,7 +21,7 @@ from node.store.durable import create_durably, read_private, replace_durably
 from protocol.blocks import NetworkId
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Code, Malformed, UserError
-from protocol.keys import SEED_BYTES, hkdf
+from protocol.keys import SEED_BYTES, OpeningKey, SigningKey, hkdf
 from protocol.limits import GIB, KIB, MIB
 
 KEY_FILE_BYTES_MAX: Final = MIB
@@ -64,6 +64,25 @@ class WalletKeys(Wire, frozen=True):
 
     def __repr__(self) -> str:
         return "WalletKeys(…)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keyring:
+    """A clinic's keys, ready to use. `vote` is None where it has no vote."""
+
+    identity: SigningKey
+    vote: SigningKey | None
+    opening: OpeningKey
+    at_rest_key: bytes
+
+    @classmethod
+    def of(cls, keys: ClinicKeys) -> "Keyring":
+        return cls(
+            SigningKey(keys.identity_seed),
+            SigningKey(keys.vote_seed),
+            OpeningKey(keys.enc_seed),
+            keys.at_rest_key,
+        )
 
 
 Keys = TypeVar("Keys", ClinicKeys, WalletKeys)

@@ -76,6 +76,11 @@ def cold_master(entropy: bytes) -> ColdMaster:
     return ColdMaster(hkdf(_sized(entropy), "chartmesh/1/wallet/cold"))
 
 
+def wallet_id(hot: HotMaster) -> PublicKey:
+    """What names the wallet to its owner. It signs nothing and leads to no other key."""
+    return SigningKey(hkdf(hot.secret, "wallet-id")).public
+
+
 def owner_key(hot: HotMaster, index: int) -> SigningKey:
     """The one-time key that owns a token: signs its enrolment, grants and revokes."""
     return SigningKey(hkdf(hot.secret, f"owner/{_index(index)}"))

@@ -1,0 +1,185 @@
+"""The answers to every request of the control socket, for a clinic and for a light client."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from node.clinic import Clinic
+from node.control import Exchange
+from node.founding import read_genesis
+from node.light.client import LightClient
+from node.net.peers import ConnectionStatus
+from node.status import Self, clinic_status, light_status, members_of, peers_of, status_without_network
+from protocol.blocks import Genesis, genesis_committee, network_id
+from protocol.control import (
+    AccessList,
+    AccessShow,
+    AnyRequest,
+    AuditList,
+    AuditVerify,
+    Document,
+    Members,
+    MembersResult,
+    MyCode,
+    MyRecord,
+    MyRecords,
+    MyShare,
+    MyShares,
+    MyStop,
+    MyWho,
+    NetworkJoin,
+    NetworkJoinResult,
+    Peers,
+    PeersResult,
+    RecordAdd,
+    RecordGet,
+    RecordList,
+    RecordShow,
+    Status,
+    StatusResult,
+    Stop,
+    StopResult,
+)
+from protocol.errors import Code, UserError
+
+ClinicRequest = (
+    RecordAdd | RecordList | RecordShow | RecordGet | AccessList | AccessShow | AuditList | AuditVerify
+)
+PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The network this node is in: its part there, and who is connected."""
+
+    node: Clinic | LightClient
+    connections: Callable[[], Sequence[ConnectionStatus]]
+
+
+class Answers:
+    """A `control.Answerer`. `joined` is None until the node has a network.
+
+    `join` enters the network of a genesis file, and returns when its services run; `stop` asks the
+    daemon to end.
+    """
+
+    def __init__(
+        self, own: Self, *, join: Callable[[Genesis], Awaitable[None]], stop: Callable[[], None]
+    ) -> None:
+        self._own, self._join, self._stop = own, join, stop
+        self.joined: Joined | None = None
+
+    async def answer(self, request: AnyRequest, exchange: Exchange) -> Document:
+        match request:
+            case Status():
+                return self._status()
+            case Peers():
+                return self._peers()
+            case Members():
+                return self._members()
+            case Stop():
+                self._stop()
+                return StopResult()
+            case NetworkJoin(genesis=text):
+                return await self._join_network(read_genesis(text))
+            case (
+                RecordAdd()
+                | RecordList()
+                | RecordShow()
+                | RecordGet()
+                | AccessList()
+                | AccessShow()
+                | AuditList()
+                | AuditVerify()
+            ):
+                return await _answer_clinic(self._clinic(), request, exchange)
+            case MyCode() | MyRecords() | MyRecord() | MyShare() | MyShares() | MyStop() | MyWho():
+                return await _answer_patient(self._client(), request, exchange)
+            case _:
+                assert_never(request)
+
+    def _status(self) -> StatusResult:
+        match self.joined:
+            case None:
+                return status_without_network(self._own)
+            case Joined(Clinic() as clinic):
+                return clinic_status(self._own, clinic)
+            case Joined(LightClient() as client):
+                return light_status(self._own, client)
+            case _:
+                raise AssertionError("a node is a clinic or a light client")
+
+    def _peers(self) -> PeersResult:
+        if self.joined is None:
+            return PeersResult(peers=())
+        return peers_of(self.joined.node.genesis, self.joined.connections())
+
+    def _members(self) -> MembersResult:
+        return MembersResult(members=()) if self.joined is None else members_of(self.joined.node, self._own)
+
+    async def _join_network(self, genesis: Genesis) -> NetworkJoinResult:
+        await self._join(genesis)
+        return NetworkJoinResult(
+            network=network_id(genesis).hex(),
+            name=genesis.name,
+            members=len(genesis.members),
+            quorum=genesis_committee(genesis).quorum,
+            joined=True,
+        )
+
+    def _clinic(self) -> Clinic:
+        """Raises UserError ROLE or NOT_INITIALISED where this is no running clinic."""
+        if self._own.role != "clinic":
+            raise UserError(
+                "this node is a patient's light client, and only a clinic can do this",
+                "see what a patient can do: chartmesh my --help",
+                code=Code.ROLE,
+            )
+        if self.joined is None:
+            raise _no_network()
+        assert isinstance(self.joined.node, Clinic)
+        return self.joined.node
+
+    def _client(self) -> LightClient:
+        """Raises UserError ROLE or NOT_INITIALISED where this is no running light client."""
+        if self._own.role != "light":
+            raise UserError(
+                "this node is a clinic, and only a patient's light client can do this",
+                "name a light client with --data-dir, or make one: chartmesh init --role light",
+                code=Code.ROLE,
+            )
+        if self.joined is None:
+            raise _no_network()
+        assert isinstance(self.joined.node, LightClient)
+        return self.joined.node
+
+
+async def _answer_clinic(clinic: Clinic, request: ClinicRequest, exchange: Exchange) -> Document:
+    raise NotImplementedError
+
+
+async def _answer_patient(client: LightClient, request: PatientRequest, exchange: Exchange) -> Document:
+    my = client.my
+    match request:
+        case MyCode():
+            return await my.code(request)
+        case MyRecords():
+            return await my.records()
+        case MyRecord():
+            return await my.record(request, exchange.write_data)
+        case MyShare():
+            return await my.share(request)
+        case MyShares():
+            return await my.shares()
+        case MyStop():
+            return await my.stop(request)
+        case MyWho():
+            return await my.who(request)
+        case _:
+            assert_never(request)
+
+
+def _no_network() -> UserError:
+    return UserError(
+        "this node has no network yet", "chartmesh network join GENESIS", code=Code.NOT_INITIALISED
+    )

@@ -1,0 +1,185 @@
+"""What `status`, `peers` and `network members` say of a running node."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from msgspec.structs import replace
+
+from node.clinic import Clinic
+from node.light.client import LightClient
+from node.net.peers import ConnectionStatus
+from node.ports import Clock
+from protocol.blocks import Genesis, Member, genesis_committee
+from protocol.control import MemberItem, MembersResult, PeerItem, PeersResult, StatusResult, utc
+from protocol.keys import PublicKey
+
+NEARLY_FULL = 0.9
+_BOUNDS = "two of its members that lose their vote files stop it for good"
+_SMALL_NETWORK = {
+    1: "a network of one member: a crash stops it, and losing its vote file needs a signed reset",
+    2: "a network of two members: a crash stops it, and losing a vote file needs a signed reset",
+    3: f"a network of three members: it tolerates a crash and no hostile member, and {_BOUNDS}",
+    4: f"a network of four members: {_BOUNDS}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """This node, whether or not it has a network. `began_ms` is elapsed time."""
+
+    role: str
+    name: str
+    identity: PublicKey
+    began_ms: int
+    quota_bytes: int
+    is_protected: bool
+    clock: Clock
+
+
+def status_without_network(own: Self) -> StatusResult:
+    """Before the node has joined one."""
+    advice = "this node has no network yet: chartmesh network join GENESIS"
+    return replace(_blank(own), warnings=(advice, *_key_warnings(own)))
+
+
+def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
+    services, stores = clinic.services, clinic.ports
+    committee, header = services.committee, services.ledger.head.header
+    freshness = services.freshness()
+    age_ms = max(0, freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
+    is_fresh = freshness.clock_is_good and age_ms <= clinic.genesis.limits.max_stale_default_ms
+    reachable = 1 + len(set(clinic.ports.transport.connected()) & set(clinic.member_keys))
+    disks = (stores.ledger_store, stores.blob_store, stores.audit_store)
+    return replace(
+        _blank(own),
+        network=clinic.network.hex(),
+        epoch=header.epoch,
+        height=header.height,
+        state_root=header.state_root.hex(),
+        final_age_s=age_ms / 1000,
+        members=len(clinic.member_keys),
+        reachable=reachable,
+        quorum=committee.quorum,
+        fresh=is_fresh,
+        peers=len(clinic.ports.transport.connected()),
+        mempool=len(services.mempool),
+        disk_bytes=sum(disk.disk_bytes() for disk in disks),
+        disk_total_bytes=own.quota_bytes,
+        warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_key_warnings(own)),
+    )
+
+
+def light_status(own: Self, client: LightClient) -> StatusResult:
+    chain, header = client.chain, client.chain.head.header
+    warnings = [] if chain.is_fresh() else ["no clinic shows a fresh final block"]
+    return replace(
+        _blank(own),
+        network=chain.network.hex(),
+        epoch=header.epoch,
+        height=header.height,
+        state_root=header.state_root.hex(),
+        final_age_s=chain.age_ms() / 1000,
+        members=len(client.genesis.members),
+        reachable=len(client.clinics.reachable()),
+        quorum=genesis_committee(client.genesis).quorum,
+        fresh=chain.is_fresh(),
+        peers=len(client.transport.connected()),
+        disk_bytes=client.store.disk_bytes(),
+        warnings=(*warnings, *_key_warnings(own)),
+    )
+
+
+def members_of(node: Clinic | LightClient, own: Self) -> MembersResult:
+    """The members in the genesis file's order, and the newest height each was heard at."""
+    heights: dict[PublicKey, int] = {}
+    if isinstance(node, Clinic):
+        heights = {**node.services.clock_check.heights, own.identity: node.services.ledger.height}
+        connected = {*node.ports.transport.connected(), own.identity}
+    else:
+        connected = set(node.transport.connected())
+    return MembersResult(
+        members=tuple(
+            MemberItem(
+                id=member.id_key.hex(),
+                name=member.name,
+                role="validator",
+                reachable=member.id_key in connected,
+                last_height=heights.get(member.id_key),
+                is_self=member.id_key == own.identity,
+            )
+            for member in node.genesis.members
+        )
+    )
+
+
+def peers_of(genesis: Genesis, connections: Sequence[ConnectionStatus]) -> PeersResult:
+    """Who is connected, the oldest connection first."""
+    members: dict[PublicKey, Member] = {member.id_key: member for member in genesis.members}
+    return PeersResult(
+        peers=tuple(
+            PeerItem(
+                id=one.id_key.hex(),
+                name=members[one.id_key].name if one.id_key in members else "",
+                role="member" if one.id_key in members else "stranger",
+                address=one.address,
+                direction=one.direction,
+                round_trip_ms=one.round_trip_ms,
+                agent=one.agent,
+                fresh_since=utc(one.opened_ms),
+            )
+            for one in connections
+        )
+    )
+
+
+def program_version() -> str:
+    try:
+        return version("chartmesh")
+    except PackageNotFoundError:
+        return ""
+
+
+def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) -> Iterator[str]:
+    services, count = clinic.services, len(clinic.member_keys)
+    quorum, tolerance_ms = services.committee.quorum, clinic.genesis.limits.tolerance_ms
+    offset_ms = services.clock_check.offset_ms
+    if count in _SMALL_NETWORK:
+        yield _SMALL_NETWORK[count]
+    if services.journal.is_lost:
+        yield f"this node only learns and does not vote: {services.journal.loss}"
+    if offset_ms is not None and abs(offset_ms) > tolerance_ms:
+        yield (
+            f"this machine's clock is {abs(offset_ms) / 1000:.0f} s off the members': "
+            "nothing is served and no vote is cast until it is right"
+        )
+    if not is_fresh:
+        yield f"stale, so nothing is served: {reachable} of {count} members reach each other, {quorum} must"
+    if clinic.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
+        yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
+
+
+def _key_warnings(own: Self) -> Iterator[str]:
+    if not own.is_protected:
+        yield "the keys are kept without a passphrase: whoever reads the file has them"
+
+
+def _blank(own: Self) -> StatusResult:
+    return StatusResult(
+        role=own.role,
+        id=own.identity.hex(),
+        name=own.name,
+        version=program_version(),
+        running_s=(own.clock.elapsed_ms() - own.began_ms) / 1000,
+        network=None,
+        epoch=0,
+        height=0,
+        final_age_s=None,
+        members=0,
+        reachable=0,
+        quorum=0,
+        fresh=False,
+        peers=0,
+        mempool=0,
+        disk_bytes=0,
+    )
