@@ -56,18 +56,20 @@ class Actor:
     config: Path
     data_dir: Path
 
+    def program(self, *arguments: str) -> list[str]:
+        """The command line of one command of the CLI."""
+        return [sys.executable, "-P", "-m", "cli.main", *arguments, "--config", str(self.config)]
+
     async def run(self, *arguments: str) -> Answer:
         """One command of the CLI, whatever its exit status."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("CHARTMESH_")}
-        program = [sys.executable, "-P", "-m", "cli.main", *arguments, "--config", str(self.config)]
         with trio.fail_after(COMMAND_S):
             done = await trio.run_process(
-                program,
+                self.program(*arguments),
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
                 stdin=subprocess.DEVNULL,
-                env=environment,
+                env=environment(),
             )
         return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -145,6 +147,11 @@ class Stage:
             actor.send_signal(signal.SIGKILL)
         if not keep:
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without settings of a node, which would apply to every actor."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CHARTMESH_")}
 
 
 def is_daemon(pid: int) -> bool:
