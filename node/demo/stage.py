@@ -150,8 +150,10 @@ class Stage:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without settings of a node, which would apply to every actor."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("CHARTMESH_")}
+    """This process's environment without settings of a node, which would apply to every actor, and
+    without a wish for no bytecode, which costs each of many processes seconds."""
+    dropped = ("CHARTMESH_", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
 
 
 def is_daemon(pid: int) -> bool:
