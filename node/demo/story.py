@@ -5,6 +5,7 @@ import secrets  # noqa: TID251
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -232,15 +233,31 @@ class Story:
     ) -> list[dict[str, str]]:
         """Asks for a record and must be refused; what each clinic sent."""
         answer = await clinic.run(
-            "record", "get", token, "--as", user, "--purpose", purpose, "-o", "-", *options, "--json"
+            "record",
+            "get",
+            token,
+            "--as",
+            user,
+            "--purpose",
+            purpose,
+            "-o",
+            str(self._unread()),
+            *options,
+            "--json",
         )
         _require(answer.status == REFUSED, f"«{user}» of {clinic.name} exited {answer.status}")
-        _require(not answer.stdout, f"«{user}» of {clinic.name} got bytes")
+        _require(not any(self._unread().iterdir()), f"«{user}» of {clinic.name} got bytes")
         refusals: list[dict[str, str]] = answer.error().get("refusals", [])
         _require(bool(refusals), f"nobody refused «{user}» of {clinic.name}")
         if token == self.tokens[0]:
             self._note_refusals(refusals, user)
         return refusals
+
+    def _unread(self) -> Path:
+        """Where a refused request would save what it must not get."""
+        folder = self.stage.root / "refused"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _note_refusals(self, refusals: list[dict[str, str]], user: str) -> None:
         self.refusals.extend(Refusal(self._name(one["member"]), user) for one in refusals)
