@@ -30,7 +30,6 @@ from protocol.tree import BlockTree, require_execution
 
 PROTOCOL = "consensus"
 INBOX_MAX = 4096
-VERIFY_TOGETHER_MIN = 16
 _log = logging.getLogger(__name__)
 
 
@@ -111,7 +110,7 @@ class ConsensusService:
             if not blocks:
                 return
             for block in blocks:
-                await self._verify(block)
+                await self._submissions.check(block.transactions)
                 self._tree.admit(block, is_final=True)
             await self._commit(blocks, certificate)
             await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
@@ -128,22 +127,10 @@ class ConsensusService:
             case Forward(submissions):
                 await self._submissions.receive(peer, submissions)
             case Proposal(block) | BlockReply(block):
-                await self._verify(block)
+                await self._submissions.check(block.transactions)
         if len(self._inbox) < INBOX_MAX:
             self._inbox.append((sender, message))
             self.wake()
-
-    async def _verify(self, block: Block) -> None:
-        """Checks the signatures not seen before; raises Malformed. Many are checked in two threads."""
-        unseen = self._tree.verified.unseen(block.transactions)
-        if len(unseen) < VERIFY_TOGETHER_MIN:
-            for raw in unseen:
-                self._tree.verified.verify(raw)
-            return
-        check = self._tree.verified.check
-        verified = await self._offload.run(lambda: [check(raw) for raw in unseen])
-        for transaction in verified:
-            self._tree.verified.add(transaction)
 
     def _connected(self, peer: PublicKey) -> None:
         if peer in self._peers:

@@ -15,7 +15,7 @@ from node.rpc import answer_frames
 from node.submissions import Submissions
 from protocol import limits
 from protocol.blocks import Header, NetworkId, block_hash
-from protocol.chain import prove_transaction
+from protocol.chain import transaction_tree
 from protocol.codec import encode
 from protocol.errors import Malformed, Rejected, UserError
 from protocol.keys import PublicKey, verify
@@ -65,6 +65,7 @@ class Gateway:
     async def _submit(self, peer: PublicKey, frame: bytes) -> bytes:
         request = decode_submit_request(frame)
         taken = [False] * len(request.submissions)
+        await self._submissions.check([item.transaction for item in request.submissions])
 
         async def submit(index: int) -> None:
             item = request.submissions[index]
@@ -115,24 +116,28 @@ class Gateway:
 
     async def _locate(self, transactions: Sequence[TransactionId], wait_ms: int) -> LocateReply:
         with trio.move_on_after(wait_ms / 1000):
-            while any(self._ledger.position(name) is None for name in transactions):
+            missing = transactions
+            while missing := [name for name in missing if self._ledger.position(name) is None]:
                 await self._ledger.wait_advanced()
-        return LocateReply(tuple(self._located(name) for name in transactions))
+        return LocateReply(self._located(transactions))
 
-    def _located(self, name: TransactionId) -> Located | None:
-        position = self._ledger.position(name)
-        block = None if position is None else self._ledger.block(position[0])
-        if position is None or block is None:
-            return None
-        height, index = position
-        return Located(
-            raw=block.transactions[index],
-            height=height,
-            block=block_hash(block.header),
-            index=index,
-            size=len(block.transactions),
-            path=prove_transaction(block, index),
-        )
+    def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
+        """What shows where each is final. A block is read and hashed once for all that it holds."""
+        located: dict[TransactionId, Located] = {}
+        by_height: dict[int, list[tuple[int, TransactionId]]] = {}
+        for name in names:
+            position = self._ledger.position(name)
+            if position is not None:
+                by_height.setdefault(position[0], []).append((position[1], name))
+        for height, placed in by_height.items():
+            block = self._ledger.bare_block(height)
+            if block is None:
+                continue
+            tree, own_hash = transaction_tree(block), block_hash(block.header)
+            for index, name in placed:
+                raw = block.transactions[index]
+                located[name] = Located(raw, height, own_hash, index, tree.size, tree.path(index))
+        return tuple(map(located.get, names))
 
     def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
         if request.nonce != nonce:
@@ -151,7 +156,7 @@ class Gateway:
         token = None if held is None or held.generation else self._ledger.state.token(held.token)
         if held is None or token is None:
             return None
-        given = self._located(TransactionId(held.token))
+        given = self._located([TransactionId(held.token)])[0]
         if given is None:
             return None
         return Owned(given, self._ledger.sealed(held.token, token.sealed_key_hash) or b"")

@@ -101,16 +101,20 @@ class Ledger:
 
     def block(self, height: int) -> Block | None:
         """A final block with the sealed bytes that are still kept; those deleted read as empty."""
-        raw = self._store.get(layout.block(height))
-        if raw is None:
+        block = self.bare_block(height)
+        if block is None:
             return None
-        block = decode(Block, raw, limit=_BLOCK_BYTES_MAX)
         return Block(block.header, block.transactions, tuple(map(self._sealed_of, block.transactions)))
+
+    def bare_block(self, height: int) -> Block | None:
+        """A final block with none of its sealed bytes: one read, whatever it holds."""
+        raw = self._store.get(layout.block(height))
+        return None if raw is None else decode(Block, raw, limit=_BLOCK_BYTES_MAX)
 
     def header(self, height: int) -> Header | None:
         """The header of a final block."""
-        raw = self._store.get(layout.block(height))
-        return None if raw is None else decode(Block, raw, limit=_BLOCK_BYTES_MAX).header
+        block = self.bare_block(height)
+        return None if block is None else block.header
 
     def certificate(self, height: int) -> Certificate | None:
         """The finalization signed for this very height, if one was; a later one covers it too."""
