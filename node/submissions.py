@@ -4,7 +4,8 @@ A transaction accepted from this node's own users is durable before they are tol
 the validators again until it is final, also after a restart, without being signed again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -62,7 +63,7 @@ class Submissions:
         self._validators = [peer for peer in validators if peer != transport.identity]
         self._outcomes: dict[TransactionId, _Outcome] = {}
         self._own: dict[TransactionId, Submission] = {}
-        self._unsaved: list[tuple[Pending, trio.Event]] = []
+        self._unsaved: list[tuple[TransactionId, Submission, trio.Event]] = []
         self._work = trio.Event()
         self._added: list[Callable[[], None]] = []
         self._rejection: WhyNot = lambda transaction: None
@@ -102,7 +103,8 @@ class Submissions:
         """
         transaction = self._verified.verify(raw)
         _check_sealed(transaction, sealed)
-        if transaction.id in self._mempool or self._is_final(transaction.id):
+        # What another node forwarded is in the mempool too, but only that node would remember it.
+        if transaction.id in self._own or self._is_final(transaction.id):
             return transaction.id
         if isinstance(transaction.body, Revoke):
             await self._denials.see(transaction, self._transport.identity)
@@ -112,10 +114,10 @@ class Submissions:
             return transaction.id
         if reason is not None:
             raise Rejected(reason)
-        pending = Pending(transaction, sealed, sender)
-        self._outcomes[transaction.id] = _Outcome()
+        self._mempool.add(Pending(transaction, sealed, sender))
+        self._outcomes.setdefault(transaction.id, _Outcome())
         saved = trio.Event()
-        self._unsaved.append((pending, saved))
+        self._unsaved.append((transaction.id, Submission(raw, sealed), saved))
         self._work.set()
         await saved.wait()
         return transaction.id
@@ -129,13 +131,24 @@ class Submissions:
         if outcome.reason is not None:
             raise Rejected(outcome.reason)
 
+    async def check(self, transactions: Iterable[bytes]) -> None:
+        """Checks signatures ahead of use: beside the event loop, where there are many to check.
+
+        Raises:
+            Malformed: not a transaction, or a signature is wrong.
+        """
+        unseen = self._verified.unseen(transactions)
+        if len(unseen) < VERIFY_TOGETHER_MIN:
+            for raw in unseen:
+                self._verified.verify(raw)
+            return
+        check = self._verified.check
+        for transaction in await self._offload.run(lambda: [check(raw) for raw in unseen]):
+            self._verified.add(transaction)
+
     async def receive(self, peer: PublicKey, submissions: Sequence[Submission]) -> None:
         """Takes transactions that a member forwarded. Raises Malformed: the member vouched for them."""
-        unseen = self._verified.unseen(item.transaction for item in submissions)
-        if len(unseen) >= VERIFY_TOGETHER_MIN:
-            check = self._verified.check
-            for transaction in await self._offload.run(lambda: [check(raw) for raw in unseen]):
-                self._verified.add(transaction)
+        await self.check(item.transaction for item in submissions)
         added = False
         for item in submissions:
             transaction = self._verified.verify(item.transaction)
@@ -177,32 +190,27 @@ class Submissions:
             transaction = self._verified.verify(item.transaction)
             if self._rejection(transaction) is None:
                 self._own[TransactionId(key[prefix:])] = item
-                self._mempool.add(Pending(transaction, item.sealed, self._transport.identity))
+                # More than the mempool takes waits its turn with the other validators.
+                with suppress(UserError):
+                    self._mempool.add(Pending(transaction, item.sealed, self._transport.identity))
 
     async def _save_and_forward(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()
             unsaved, self._unsaved = self._unsaved, []
-            items = [
-                (pending, Submission(pending.transaction.raw, pending.sealed)) for pending, _ in unsaved
-            ]
-            puts = [(layout.pending(pending.transaction.id), encode(item)) for pending, item in items]
+            puts = [(layout.pending(name), encode(item)) for name, item, _ in unsaved]
             await self._offload.run(lambda puts=puts: self._store.write(puts, sync=True))  # type: ignore[misc]
-            for pending, item in items:
-                self._add_own(pending, item)
-            self._forward([item for _, item in items])
+            own = {name: item for name, item, _ in unsaved if name in self._outcomes}
+            self._own.update(own)
+            # What was settled while it was written is not waited for, and needs no second life.
+            settled = [layout.pending(name) for name, _, _ in unsaved if name not in own]
+            if settled:
+                self._store.write((), settled)
+            self._forward(list(own.values()))
             self._tell()
-            for _, saved in unsaved:
+            for _, _, saved in unsaved:
                 saved.set()
-
-    def _add_own(self, pending: Pending, item: Submission) -> None:
-        name = pending.transaction.id
-        try:
-            self._mempool.add(pending)
-            self._own[name] = item
-        except UserError as error:
-            self._finish(name, error.message)
 
     async def _forward_again(self) -> None:
         while True:
