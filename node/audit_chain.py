@@ -49,23 +49,20 @@ class AuditChain:
         raw = self._store.get(layout.audit(sequence))
         return None if raw is None else decode(AuditRecord, raw, limit=RECORD_BYTES_MAX)
 
-    def sequences(self, token: bytes, after: int = 0) -> Iterator[int]:
-        """Where the records of `token` are, in rising order, those up to `after` left out."""
-        first = layout.audit_token(token, after + 1)
-        for key, _ in self._store.iterate(layout.audit_tokens(token), start=first):
-            yield layout.read_audit_sequence(key)
-
     def for_tokens(
-        self, tokens: Sequence[TokenId], after: int, *, bytes_max: int
+        self, tokens: Sequence[TokenId], *, after: int, through: int, bytes_max: int
     ) -> tuple[list[AuditRecord], bool]:
-        """The records of `tokens` after `after` in rising order, as many as fit, and whether more do.
+        """The records of `tokens` from above `after` to `through` in rising order, as many as fit in
+        `bytes_max`, and whether there are more.
 
         Raises:
             StorageError: one that the index names is missing.
         """
-        found = sorted({sequence for token in tokens for sequence in self.sequences(token, after)})
+        found = sorted({sequence for token in tokens for sequence in self._sequences(token, after)})
         records: list[AuditRecord] = []
         for sequence in found:
+            if sequence > through:
+                break
             record = self.get(sequence)
             if record is None:
                 raise _damaged(sequence)
@@ -113,6 +110,12 @@ class AuditChain:
         if entries < sequence:
             return Verdict(entries, head, entries + 1)
         return Verdict(entries, head, None if last == head else entries)
+
+    def _sequences(self, token: bytes, after: int) -> Iterator[int]:
+        """Where the records of `token` above `after` are, in rising order."""
+        first = layout.audit_token(token, after + 1)
+        for key, _ in self._store.iterate(layout.audit_tokens(token), start=first):
+            yield layout.read_audit_sequence(key)
 
     def _chained(self) -> Iterator[AuditRecord | None]:
         """The records in order as far as they chain, then None at the first that does not."""

@@ -14,6 +14,7 @@ import trio
 from node.audit_log import AuditLog
 from node.gate import Admitted, Gate
 from node.nonces import StreamNonce
+from node.pacing import wait_refusal_time
 from node.ports import Entropy, Offload, Stream, Transport
 from node.runs import send_runs
 from node.vault import Vault
@@ -88,7 +89,8 @@ class BlobServer:
     ) -> None:
         admitted = await self._gate.admit(stream.peer, signed, nonce)
         if admitted is None:
-            await _refuse(stream, came_s)
+            await wait_refusal_time(came_s)
+            await stream.send(REFUSAL)
             return
         transfer = _Transfer(self._gate, admitted)
         reason = BROKEN_OFF
@@ -167,11 +169,3 @@ class _Transfer:
                 _log.error("stopped serving a blob: %s", error)
                 self.stopped = DAMAGED
                 serving.cancel()
-
-
-async def _refuse(stream: Stream, came_s: float) -> None:
-    """The refusal, a fixed time after the request came. A slow disk makes it a multiple of that."""
-    step_s = limits.REFUSAL_MS / 1000
-    steps = max(1, math.ceil((trio.current_time() - came_s) / step_s))
-    await trio.sleep_until(came_s + steps * step_s)
-    await stream.send(REFUSAL)

@@ -216,15 +216,15 @@ async def test_an_index_that_lost_an_entry_stops_the_start() -> None:
 async def test_an_owner_finds_the_records_of_her_tokens_in_order_and_page_by_page() -> None:
     store = await some_log()
     chain = AuditChain(store)
-    found, more = chain.for_tokens([TOKEN], 0, bytes_max=limits.MIB)
+    found, more = chain.for_tokens([TOKEN], after=0, through=6, bytes_max=limits.MIB)
     assert ([record.sequence for record in found], more) == ([1, 2, 5, 6], False)
-    both, _ = chain.for_tokens([OTHER, TOKEN], 0, bytes_max=limits.MIB)
+    both, _ = chain.for_tokens([OTHER, TOKEN], after=0, through=6, bytes_max=limits.MIB)
     assert [record.sequence for record in both] == [1, 2, 3, 4, 5, 6]
     size = len(encode(found[0])) + len(encode(found[1]))
-    first, more = chain.for_tokens([TOKEN], 0, bytes_max=size)
+    first, more = chain.for_tokens([TOKEN], after=0, through=6, bytes_max=size)
     assert ([record.sequence for record in first], more) == ([1, 2], True)
-    rest, more = chain.for_tokens([TOKEN], 2, bytes_max=limits.MIB)
-    assert ([record.sequence for record in rest], more) == ([5, 6], False)
+    rest, more = chain.for_tokens([TOKEN], after=2, through=5, bytes_max=limits.MIB)
+    assert ([record.sequence for record in rest], more) == ([5], False)
 
 
 async def test_strangers_who_ask_for_nothing_cost_one_record_a_window(autojump_clock: Any) -> None:

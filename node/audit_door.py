@@ -1,0 +1,99 @@
+"""The `audit` protocol's server: an owner asks who asked for her records here.
+
+Everyone gets an answer of the same form, with this node's signed head. Records are in it only for tokens
+whose present owner key signed the question, and one without any comes after the same time whatever the
+reason.
+"""
+
+from typing import Final
+
+import trio
+
+from node.audit_log import AuditLog
+from node.ledger import Ledger
+from node.nonces import StreamNonce
+from node.pacing import wait_refusal_time
+from node.ports import Clock, Entropy, Offload, Stream, Transport
+from node.rpc import answer_frames
+from protocol import limits
+from protocol.codec import encode
+from protocol.errors import Malformed
+from protocol.keys import PublicKey, SigningKey, verify
+from protocol.messages.audit import (
+    AuditHeadBody,
+    AuditProof,
+    AuditQuestion,
+    AuditReply,
+    Nonce,
+    NonceRequest,
+    SignedHead,
+    decode_audit_ask,
+)
+from protocol.transactions import TokenId
+
+PROTOCOL: Final = "audit"
+QUESTION: Final = "audit-question"
+HEAD: Final = "audit-head"
+RECORDS_BYTES_MAX: Final = limits.AUDIT_REPLY_BYTES_MAX - 4 * limits.KIB
+
+
+class AuditDoor:
+    """Serves the `audit` protocol. `key` is the clinic's identity key."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        key: SigningKey,
+        ledger: Ledger,
+        audit: AuditLog,
+        clock: Clock,
+        entropy: Entropy,
+        offload: Offload,
+    ) -> None:
+        self._key, self._ledger, self._audit = key, ledger, audit
+        self._clock, self._entropy, self._offload = clock, entropy, offload
+        transport.serve(PROTOCOL, self._serve, strangers=True)
+
+    async def _serve(self, stream: Stream) -> None:
+        nonce = StreamNonce(self._entropy)
+
+        async def answer(peer: PublicKey, frame: bytes) -> bytes:
+            match decode_audit_ask(frame):
+                case NonceRequest():
+                    return encode(Nonce(nonce.draw()))
+                case AuditQuestion() as question:
+                    if question.nonce != nonce.take():
+                        raise Malformed("the question is not under the nonce given on this stream")
+                    return await self._answer(question)
+
+        await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _answer(self, question: AuditQuestion) -> bytes:
+        came_s = trio.current_time()
+        tokens = [
+            token
+            for token, key, signature in zip(
+                question.tokens, question.keys, question.signatures, strict=True
+            )
+            if self._is_owner(question.nonce, token, key, signature)
+        ]
+        sequence, head = self._audit.sequence, self._audit.head
+        records, more = await self._offload.run(
+            lambda: self._audit.chain.for_tokens(
+                tokens, after=question.after, through=sequence, bytes_max=RECORDS_BYTES_MAX
+            )
+        )
+        if not records:
+            await wait_refusal_time(came_s)
+        return encode(AuditReply(tuple(records), self._signed_head(sequence, head), more))
+
+    def _is_owner(self, nonce: bytes, token: TokenId, key: PublicKey, signature: bytes) -> bool:
+        proof = encode(AuditProof(self._key.public, nonce, token))
+        known = self._ledger.state.token(token)
+        is_signed = verify(key, QUESTION, self._ledger.state.network, proof, signature)
+        return is_signed and known is not None and known.owner_key == key
+
+    def _signed_head(self, sequence: int, head: bytes) -> SignedHead:
+        body = encode(AuditHeadBody(self._key.public, sequence, head, self._clock.wall_ms()))
+        return SignedHead(body, self._key.sign(HEAD, self._ledger.state.network, body))
