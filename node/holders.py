@@ -5,7 +5,7 @@ durable.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,7 @@ from protocol.messages.blob import (
     decode_chunk_frame,
 )
 from protocol.placement import holders
+from protocol.state import TokenState
 from protocol.transactions import Content
 
 PROTOCOL: Final = "blob"
@@ -195,6 +196,11 @@ def _write(arriving: Import, content: Content, frames: Sequence[bytes]) -> None:
     finally:
         if chunks:
             arriving.write(chunks, bytes(leaf_hashes))
+
+
+def placed(token: TokenState, members: Iterable[PublicKey], copies: int) -> tuple[PublicKey, ...]:
+    """The clinics that should hold a token's ciphertext, its issuer first."""
+    return holders(token.content.root, token.issuer, members, copies)
 
 
 async def _receive(stream: Stream) -> object:

@@ -1,0 +1,81 @@
+"""What this clinic keeps for itself of the records that it issued: their labels and its own names for the
+patients, sealed to its own key, so that neither is in clear on its disk. Content keys are not kept."""
+
+from collections.abc import Iterator
+
+from node.ports import Entropy, Store
+from node.store import layout
+from protocol import limits
+from protocol.codec import Wire, decode, encode
+from protocol.errors import Code, StorageError
+from protocol.grants import RecordLabel
+from protocol.keys import OpeningKey, PublicKey, seal
+from protocol.transactions import TokenId
+
+_ENTRY_BYTES_MAX = 8 * limits.KIB
+_ENTROPY_BYTES = 32
+
+
+class IssuedRecord(Wire, frozen=True):
+    """`patient` is the clinic's own name for her; `holders` are those who signed for the ciphertext."""
+
+    label: RecordLabel
+    patient: str
+    holders: tuple[PublicKey, ...]
+
+
+class IssuedEntry(Wire, frozen=True):
+    """An IssuedRecord as stored: its time in clear, to list by, the rest in a sealed box."""
+
+    time_ms: int
+    sealed: bytes
+
+
+class IssuedRecords:
+    """The clinic's table of records, by token and by one-time owner key."""
+
+    def __init__(self, *, store: Store, opening_key: OpeningKey, entropy: Entropy) -> None:
+        self._store, self._opening_key, self._entropy = store, opening_key, entropy
+
+    def put(self, token: TokenId, owner_key: PublicKey, record: IssuedRecord) -> None:
+        """Writes a record down before its mint is submitted; durable when it returns."""
+        entropy = self._entropy.bytes(_ENTROPY_BYTES)
+        sealed = seal(self._opening_key.public, encode(record), entropy=entropy)
+        entry = encode(IssuedEntry(record.label.time_ms, sealed))
+        self._store.write([(layout.issued(token), entry), (layout.issued_key(owner_key), token)], sync=True)
+
+    def drop(self, token: TokenId, owner_key: PublicKey) -> None:
+        """Forgets a record whose mint the ledger did not take."""
+        self._store.write((), [layout.issued(token), layout.issued_key(owner_key)], sync=True)
+
+    def is_promised(self, owner_key: PublicKey) -> bool:
+        """Whether a mint to this key was submitted here, final or not."""
+        return self._store.get(layout.issued_key(owner_key)) is not None
+
+    def get(self, token: TokenId) -> IssuedRecord | None:
+        raw = self._store.get(layout.issued(token))
+        return None if raw is None else self.open(_decode(raw))
+
+    def entries(self) -> Iterator[tuple[TokenId, IssuedEntry]]:
+        """All records, in no order of time, none of them opened."""
+        for key, raw in self._store.iterate(layout.ISSUED):
+            yield TokenId(key[len(layout.ISSUED) :]), _decode(raw)
+
+    def open(self, entry: IssuedEntry) -> IssuedRecord:
+        """Raises StorageError where the entry is not one that this clinic sealed."""
+        opened = self._opening_key.open(entry.sealed)
+        if opened is None:
+            raise StorageError(
+                "an entry of this clinic's own records does not open",
+                "restore the key file that belongs to this data directory",
+                code=Code.STORE_DAMAGED,
+            )
+        return decode(IssuedRecord, opened, limit=_ENTRY_BYTES_MAX)
+
+    def tokens_of(self, patient: str) -> set[TokenId]:
+        """The records of a patient, by the clinic's own name."""
+        return {token for token, entry in self.entries() if self.open(entry).patient == patient}
+
+
+def _decode(raw: bytes) -> IssuedEntry:
+    return decode(IssuedEntry, raw, limit=_ENTRY_BYTES_MAX)

@@ -1,0 +1,115 @@
+"""The records of a clinic: those that it issued, and those that patients let it read."""
+
+from collections.abc import Sequence
+
+from node.grants_inbox import GrantsInbox
+from node.holders import placed
+from node.ids import find_token
+from node.issued import IssuedRecord, IssuedRecords
+from node.ledger import Ledger
+from node.ports import Offload, Store
+from protocol.blocks import Member
+from protocol.control import RecordItem, RecordList, RecordListResult, RecordShow, RecordShowResult, utc
+from protocol.grants import RecordLabel
+from protocol.transactions import TokenId
+
+
+class Records:
+    """Answers `record list` and `record show`."""
+
+    def __init__(
+        self,
+        *,
+        members: Sequence[Member],
+        ledger: Ledger,
+        store: Store,
+        inbox: GrantsInbox,
+        issued: IssuedRecords,
+        offload: Offload,
+    ) -> None:
+        self._ledger, self._store, self._inbox = ledger, store, inbox
+        self._issued, self._offload = issued, offload
+        self._names = {member.id_key: member.name for member in members}
+
+    async def rows(self, request: RecordList) -> RecordListResult:
+        """The records that this clinic issued or may read, newest first."""
+        await self._inbox.wait_searched()
+        return await self._offload.run(lambda: self._list(request))
+
+    async def show(self, request: RecordShow) -> RecordShowResult:
+        """One record as the ledger has it; title and type where this clinic can know them.
+
+        Raises:
+            Refused: no such record. UserError: AMBIGUOUS_ID.
+        """
+        await self._inbox.wait_searched()
+        return await self._offload.run(lambda: self._show(request))
+
+    # Inside.
+
+    def _list(self, request: RecordList) -> RecordListResult:
+        labels = self._readable() if request.patient is None else {}
+        times = {token: label.time_ms for token, label in labels.items()}
+        issued = dict(self._issued.entries())
+        if request.patient is not None:
+            issued = {token: issued[token] for token in self._issued.tokens_of(request.patient)}
+        times |= {token: entry.time_ms for token, entry in issued.items()}
+        since_ms = request.since_ms or 0
+        wanted = [token for token, time_ms in times.items() if time_ms >= since_ms]
+        wanted = [token for token in wanted if self._ledger.state.token(token) is not None]
+        wanted.sort(key=lambda token: (times[token], token), reverse=True)
+        items: list[RecordItem] = []
+        for token in wanted[: request.rows]:
+            own = self._issued.open(issued[token]) if token in issued else None
+            items.append(self._item(token, own, labels.get(token)))
+        return RecordListResult(records=tuple(items), more=len(wanted) > request.rows)
+
+    def _readable(self) -> dict[TokenId, RecordLabel]:
+        """The labels of all records with a live grant to this clinic."""
+        found: dict[TokenId, RecordLabel] = {}
+        for grant in self._inbox.held():
+            opened = self._inbox.open(grant) if self._inbox.is_live(grant) else None
+            if opened is not None:
+                found[grant.token] = opened.label
+        return found
+
+    def _show(self, request: RecordShow) -> RecordShowResult:
+        name = find_token(self._store, self._ledger.state, request.id)
+        token = self._ledger.state.token(name)
+        assert token is not None, "found on the ledger"
+        own = self._issued.get(name)
+        held = [self._inbox.open(grant) for grant in self._inbox.held_for(name)]
+        label = next((opened.label for opened in held if opened is not None), None)
+        expected = placed(token, self._names, self._ledger.state.limits.holders)
+        copies = expected if own is None else own.holders
+        return RecordShowResult(
+            record=self._item(name, own, label),
+            owner=token.owner_key.hex(),
+            generation=token.generation,
+            height=token.minted_height,
+            root=token.content.root.hex(),
+            holders=tuple(peer.hex() for peer in copies),
+            erased=token.erased,
+        )
+
+    def _item(self, name: TokenId, own: IssuedRecord | None, shared: RecordLabel | None) -> RecordItem:
+        """A row; its time is the issuer's where the label is known, else that of its block."""
+        token = self._ledger.state.token(name)
+        assert token is not None, "only tokens on the ledger are shown"
+        label = shared if own is None else own.label
+        return RecordItem(
+            token=name.hex(),
+            issuer=token.issuer.hex(),
+            time=utc(self._block_time_ms(token.minted_height) if label is None else label.time_ms),
+            size=token.content.length,
+            title="" if label is None else label.title,
+            type="" if label is None else label.type,
+            patient="" if own is None else own.patient,
+            issuer_name=self._names.get(token.issuer, ""),
+            copies=None if own is None else len(own.holders),
+            grants=self._inbox.live_count(name),
+        )
+
+    def _block_time_ms(self, height: int) -> int:
+        header = self._ledger.header(height)
+        return 0 if header is None else header.time_ms
