@@ -6,56 +6,38 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from msgspec.structs import replace
 
 from node.audit_chain import AuditChain
 from node.audit_log import Asked, AuditLog
-from node.ports import Stream
 from node.serving import REFUSAL
 from node.store.memory import MemoryStore
 from protocol import limits
-from protocol.access import DenyReason, FetchRequest, SignedFetchRequest, sign_fetch
-from protocol.audit import AuditEvent, AuditRecord
+from protocol.access import FetchRequest
+from protocol.audit import AuditEvent
 from protocol.codec import encode
-from protocol.errors import StorageError
-from protocol.keys import SigningKey
 from protocol.messages.blob import (
-    FetchCall,
-    Nonce,
-    NonceRequest,
     PushRequest,
     Serve,
     decode_blob_reply,
     decode_chunk_frame,
 )
-from protocol.transactions import Revoke, TokenId
+from protocol.transactions import Revoke
+from tests.asking import Asker, asker, log, request, shared
 from tests.clinic_world import (
     IDS,
     Clinic,
     Disk,
-    Given,
     MemoryTransport,
-    Record,
     SlowOffload,
     World,
-    grant,
-    issue,
     mint,
 )
 from tests.ledger_world import (
-    CLINICS,
-    FAR_MS,
-    NETWORK,
     STRANGER,
-    Signed,
-    erase,
     keys,
-    rotate,
-    signed,
 )
 
 SIZE = 40 * limits.CHUNK_BYTES
-SMALL = 1000
 NONCE_FRAME_BYTES_MAX = 64
 
 
@@ -67,61 +49,6 @@ async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
     await made.finalize()
     yield made
     assert not made.net.dropped
-
-
-async def shared(world: World, size: int = SMALL, **terms: object) -> tuple[Record, Given]:
-    """A final record of clinic 0 and a final grant of it to clinic 1."""
-    record = await issue(world.clinics[0], size)
-    given = grant(record, 1, **terms)
-    await world.finalize(record.minted)
-    await world.finalize(given.registration)
-    return record, given
-
-
-class Asker:
-    """A peer that speaks the protocol by hand."""
-
-    def __init__(self, stream: Stream, key: SigningKey) -> None:
-        self.stream, self.key = stream, key
-
-    async def nonce(self) -> bytes:
-        await self.stream.send(encode(NonceRequest()))
-        reply = decode_blob_reply(await self.frame())
-        assert isinstance(reply, Nonce)
-        return reply.nonce
-
-    async def frame(self) -> bytes:
-        raw = await self.stream.receive(limits.CHUNK_FRAME_BYTES_MAX)
-        assert raw is not None
-        return raw
-
-    async def ask(self, request: FetchRequest, **changes: object) -> bytes:
-        """The first frame of the answer to this request, some fields of which are changed."""
-        changed = replace(request, **({"nonce": await self.nonce()} | changes))
-        return await self.call(sign_fetch(changed, self.key, NETWORK))
-
-    async def call(self, request: SignedFetchRequest) -> bytes:
-        await self.stream.send(encode(FetchCall(request)))
-        return await self.frame()
-
-
-async def asker(world: World, key: SigningKey = CLINICS[1], *, server: int = 0) -> Asker:
-    transport = world.net.transports.get(key.public) or world.net.transports[IDS[1]]
-    return Asker(await transport.open_stream(IDS[server], "blob"), key)
-
-
-def request(record: Record, given: Given, **changes: object) -> FetchRequest:
-    made = FetchRequest(
-        record.token, given.body, IDS[1], IDS[0], bytes(32), "TREAT", "dr b", 0, record.content.chunks, 1
-    )
-    return replace(made, **changes)
-
-
-def log(clinic: Clinic) -> list[AuditRecord]:
-    """What is durable in the clinic's audit log: a copy of the disk is read, as after a power cut."""
-    chain = AuditChain(clinic.disk.audit)
-    assert clinic.disk.audit.unsynced == 0
-    return [record for n in range(1, clinic.audit.sequence + 1) if (record := chain.get(n)) is not None]
 
 
 async def test_whoever_holds_a_live_grant_gets_the_chunks_and_the_log_tells_both_ends(
@@ -181,135 +108,6 @@ async def test_an_intent_is_durable_before_the_first_byte_leaves_or_it_is_found(
     world.clinics[0] = Clinic(world.net, 0, audit_type=log_type, audit_offload=SlowOffload())
     await world.start()
     assert (await sent_before_written(world) == 0) is is_right
-
-
-def revocation(record: Record, given: Given) -> Signed:
-    return signed(Revoke(record.token, given.grant_id), keys("ann").owner)
-
-
-REASONS = [
-    "no-token",
-    "not-registered",
-    "no-grant",
-    "revoked",
-    "revoked-at-sight",
-    "generation",
-    "erased",
-    "other-token",
-    "not-grantee",
-    "expired",
-    "not-yet",
-    "purpose",
-    "scope",
-    "stale",
-    "clock",
-    "not-held",
-    "wrong-server",
-    "replayed-nonce",
-    "malformed",
-]
-
-
-async def refused(world: World, why: str) -> bytes:
-    """The answer to a request that must be refused for this reason and no other."""
-    terms: dict[str, object] = {}
-    if why == "expired":
-        terms = {"not_after_ms": world.clinics[0].clock.wall_ms() + 1}
-    if why == "not-yet":
-        terms = {"not_before_ms": FAR_MS - 1, "not_after_ms": FAR_MS}
-    record, given = await shared(world, SMALL, **terms)
-    peer, asking, clinic = await asker(world), request(record, given), world.clinics[0]
-    changes: dict[str, object] = {}
-    match why:
-        case "no-token":
-            changes = {"token": TokenId(bytes(32))}
-        case "no-grant":
-            changes = {"grant_body": b"", "purpose": "PATRQT"}
-        case "not-registered":
-            changes = {"grant_body": grant(record, 1, salt=b"s" * 16).body}
-        case "revoked":
-            await world.finalize(revocation(record, given))
-        case "revoked-at-sight":
-            await clinic.ledger.deny(Revoke(record.token, given.grant_id))
-        case "generation":
-            await world.finalize(rotate(record.token, keys("ann"), keys("ann", 1)))
-        case "erased":
-            await world.finalize(erase(record.token, keys("ann")))
-        case "other-token":
-            other = await issue(clinic, SMALL, patient="bob")
-            await world.finalize(other.minted)
-            changes = {"token": other.token}
-        case "not-grantee":
-            peer, changes = await asker(world, CLINICS[2]), {"signer": IDS[2]}
-        case "expired":
-            await trio.sleep(20)
-            await world.finalize()
-        case "purpose":
-            changes = {"purpose": "HRESCH"}
-        case "scope":
-            changes = {"chunk_count": record.content.chunks + 1}
-        case "stale":
-            await trio.sleep(61)
-        case "clock":
-            clinic.clock_is_good = False
-        case "not-held":
-            await clinic.vault.delete(clinic.identity, record.content.root)
-        case "wrong-server":
-            changes = {"server": IDS[2]}
-        case "replayed-nonce":
-            changes = {"nonce": bytes(32)}
-        case "malformed":
-            nonce = await peer.nonce()
-            body = sign_fetch(replace(asking, nonce=nonce), CLINICS[1], NETWORK).body
-            return await peer.call(SignedFetchRequest(body, bytes(64)))
-    return await peer.ask(asking, **changes)
-
-
-@pytest.mark.parametrize("why", REASONS)
-async def test_every_refusal_is_the_same_bytes_after_the_same_time_and_only_the_log_knows_why(
-    world: World, autojump_clock: Any, why: str
-) -> None:
-    came_s = trio.current_time()
-    asked_s: list[float] = []
-    world.net.on_sent = lambda server, frame: asked_s.append(trio.current_time())
-    assert await refused(world, why) == REFUSAL
-    # The nonce left at once, the refusal a fixed time after the request that followed it.
-    nonce_s, refusal_s = asked_s[-2:]
-    assert refusal_s - nonce_s == pytest.approx(limits.REFUSAL_MS / 1000)
-    assert nonce_s >= came_s
-    last = log(world.clinics[0])[-1]
-    assert (last.event, last.reason, last.count) == ("denial", why, 1)
-    assert bool(last.request) == (why != "malformed")
-
-
-def test_the_reasons_tested_are_all_there_are_but_one() -> None:
-    # A grant for another action than reading cannot be told from here: there is no other action yet.
-    assert {*REASONS, "action"} == {reason.value for reason in DenyReason}
-
-
-async def test_a_request_that_cannot_be_written_down_is_refused(world: World) -> None:
-    record, given = await shared(world)
-    clinic = world.clinics[0]
-    peer = await asker(world)
-    nonce = await peer.nonce()
-    clinic.audit._fail(StorageError("the disk failed"))
-    assert await peer.call(
-        sign_fetch(replace(request(record, given), nonce=nonce), CLINICS[1], NETWORK)
-    ) == (REFUSAL)
-    assert not log(clinic)
-
-
-async def test_a_nonce_is_good_for_one_request_only(world: World) -> None:
-    record, given = await shared(world)
-    peer = await asker(world)
-    asking = sign_fetch(replace(request(record, given), nonce=await peer.nonce()), CLINICS[1], NETWORK)
-    assert await peer.call(asking) != REFUSAL
-    for _ in range(record.content.chunks):
-        await peer.frame()
-    assert await peer.call(asking) == REFUSAL
-    other = await asker(world)
-    await other.nonce()
-    assert await other.call(asking) == REFUSAL
 
 
 async def read_slowly(peer: Asker, first: bytes, frame_s: float) -> list[bytes]:

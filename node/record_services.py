@@ -1,0 +1,186 @@
+"""A clinic's part in records wired together, beside its part in the ledger, over the ports."""
+
+import trio
+
+from node.access_views import AccessViews
+from node.audit_door import AuditDoor
+from node.audit_heads import AuditHeads
+from node.audit_log import AuditLog
+from node.audit_views import AuditViews
+from node.fetching import Fetcher
+from node.gate import Gate
+from node.grants_inbox import GrantsInbox
+from node.holders import Holders
+from node.issued import IssuedRecords
+from node.issuing import Issuer
+from node.ports import Ports, TaskStatus
+from node.reading import Reader
+from node.records import Records
+from node.services import LedgerServices
+from node.serving import BlobServer
+from node.vault import Vault
+from protocol.keys import OpeningKey, SigningKey
+
+
+class RecordServices:
+    """Construct before the transport runs (no tasks start), then `run` beside `ledger_services`.
+
+    `key` is the clinic's identity key, `opening_key` opens what is sealed to it. The answers to control
+    requests are those of `issuer`, `reader`, `records`, `access` and `audit_views`.
+    """
+
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        ledger_services: LedgerServices,
+        key: SigningKey,
+        opening_key: OpeningKey,
+        quota_bytes: int,
+    ) -> None:
+        self._ports, self._ledger_services = ports, ledger_services
+        self._ledger, self._genesis = ledger_services.ledger, ledger_services.genesis
+        self._network = ledger_services.committee.network
+        self._ids = tuple(member.id_key for member in self._genesis.members)
+        self._key = key
+        self.vault = Vault(
+            store=ports.blob_store, entropy=ports.entropy, offload=ports.offload, quota_bytes=quota_bytes
+        )
+        self.audit = AuditLog(store=ports.audit_store, clock=ports.clock, offload=ports.offload)
+        self.inbox = GrantsInbox(
+            ledger=self._ledger,
+            store=ports.ledger_store,
+            offload=ports.offload,
+            identity=key.public,
+            opening_key=opening_key,
+        )
+        self.issued = IssuedRecords(
+            store=ports.ledger_store, opening_key=opening_key, entropy=ports.entropy
+        )
+        self.heads = AuditHeads(
+            key=key,
+            audit=self.audit,
+            ledger=self._ledger,
+            submissions=ledger_services.submissions,
+            clock=ports.clock,
+        )
+        self.holders, self.server = self._build_blobs()
+        self.door = self._build_door()
+        self.issuer, self.reader = self._build_issuer(), self._build_reader()
+        self.records, self.access, self.audit_views = self._build_views()
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Opens what is on the disks, then runs until cancelled.
+
+        Raises:
+            StorageError: a store cannot be trusted or failed.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.vault.run)
+            await nursery.start(self.audit.run)
+            await nursery.start(self.inbox.run)
+            await nursery.start(self.heads.run)
+            task_status.started()
+
+    def _build_blobs(self) -> tuple[Holders, BlobServer]:
+        ports = self._ports
+        gate = Gate(
+            identity=self._key.public,
+            members=self._ids,
+            ledger=self._ledger,
+            vault=self.vault,
+            audit=self.audit,
+            freshness=self._ledger_services.freshness,
+        )
+        holders = Holders(
+            transport=ports.transport,
+            vault=self.vault,
+            offload=ports.offload,
+            key=self._key,
+            network=self._network,
+            members=self._ids,
+            copies=self._genesis.limits.holders,
+        )
+        server = BlobServer(
+            transport=ports.transport,
+            gate=gate,
+            vault=self.vault,
+            audit=self.audit,
+            entropy=ports.entropy,
+            offload=ports.offload,
+            receive_push=holders.receive,
+        )
+        return holders, server
+
+    def _build_door(self) -> AuditDoor:
+        return AuditDoor(
+            transport=self._ports.transport,
+            key=self._key,
+            ledger=self._ledger,
+            audit=self.audit,
+            clock=self._ports.clock,
+            entropy=self._ports.entropy,
+            offload=self._ports.offload,
+        )
+
+    def _build_issuer(self) -> Issuer:
+        return Issuer(
+            key=self._key,
+            ledger=self._ledger,
+            vault=self.vault,
+            holders=self.holders,
+            submissions=self._ledger_services.submissions,
+            issued=self.issued,
+            clock=self._ports.clock,
+            entropy=self._ports.entropy,
+            offload=self._ports.offload,
+        )
+
+    def _build_reader(self) -> Reader:
+        ports = self._ports
+        fetcher = Fetcher(
+            transport=ports.transport,
+            clock=ports.clock,
+            offload=ports.offload,
+            network=self._network,
+            serve_self=self.server.serve,
+        )
+        return Reader(
+            key=self._key,
+            members=self._genesis.members,
+            transport=ports.transport,
+            ledger=self._ledger,
+            store=ports.ledger_store,
+            vault=self.vault,
+            fetcher=fetcher,
+            inbox=self.inbox,
+            clock=ports.clock,
+        )
+
+    def _build_views(self) -> tuple[Records, AccessViews, AuditViews]:
+        ports, members = self._ports, self._genesis.members
+        own_name = next((item.name for item in members if item.id_key == self._key.public), "")
+        records = Records(
+            members=members,
+            ledger=self._ledger,
+            store=ports.ledger_store,
+            inbox=self.inbox,
+            issued=self.issued,
+            offload=ports.offload,
+        )
+        access = AccessViews(
+            store=ports.ledger_store,
+            inbox=self.inbox,
+            name=own_name,
+            clock=ports.clock,
+            offload=ports.offload,
+        )
+        audit_views = AuditViews(
+            identity=self._key.public,
+            members=members,
+            audit=self.audit,
+            ledger=self._ledger,
+            issued=self.issued,
+            offload=ports.offload,
+        )
+        return records, access, audit_views

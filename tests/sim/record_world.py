@@ -1,0 +1,148 @@
+"""Clinics with their record services in the simulated world, and a patient beside them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import trio
+
+from node.gateway import Gateway
+from node.ports import Ports, TaskStatus
+from node.record_services import RecordServices
+from node.services import LedgerServices
+from protocol import limits
+from protocol.blocks import Genesis, network_id
+from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult
+from protocol.limits import DAY_MS
+from protocol.transactions import TokenId
+from tests.clinic_world import plaintext
+from tests.sim.light_world import Someone, someone_new
+from tests.sim.network import SimNetwork
+from tests.sim.nodes import Cluster, Seat, SimNode
+from tests.sim.world import World, simulate
+
+QUOTA_BYTES = limits.GIB
+Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
+RECORD = b'{"resourceType": "Bundle", ' + plaintext(3 * limits.CHUNK_BYTES).hex().encode()
+
+
+class RecordClinic:
+    """A whole clinic: the ledger, the gateway and the records."""
+
+    def __init__(self, ports: Ports, genesis: Genesis, seat: Seat) -> None:
+        self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
+        self.gateway = Gateway(
+            transport=ports.transport,
+            ledger=self.services.ledger,
+            submissions=self.services.submissions,
+            network=network_id(genesis),
+            entropy=ports.entropy,
+        )
+        self.records = RecordServices(
+            ports=ports,
+            ledger_services=self.services,
+            key=seat.id_key,
+            opening_key=seat.enc_key,
+            quota_bytes=QUOTA_BYTES,
+        )
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.services.run)
+            await nursery.start(self.records.run)
+            task_status.started()
+
+
+class Screen:
+    """A `control.Exchange`: gives `content`, and keeps what is shown."""
+
+    def __init__(self, content: bytes = b"", *, piece_bytes: int = 100_000) -> None:
+        self._content, self._piece_bytes = content, piece_bytes
+        self.steps: list[str] = []
+        self.shown = bytearray()
+
+    async def progress(
+        self, step: str, *, done: int = 0, total: int | None = None, unit: str = "bytes"
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+        self.steps.append(step)
+
+    def read_data(self) -> AsyncIterator[bytes]:
+        starts = range(0, len(self._content), self._piece_bytes)
+        send, receive = trio.open_memory_channel[bytes](len(starts))
+        for start in starts:
+            send.send_nowait(self._content[start : start + self._piece_bytes])
+        send.close()
+        return receive
+
+    async def write_data(self, chunk: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.shown += chunk
+
+
+def clinic(node: SimNode) -> RecordServices:
+    """The running record services of a clinic."""
+    return whole(node).records
+
+
+def whole(node: SimNode) -> RecordClinic:
+    assert node.life is not None
+    assert isinstance(node.life.service, RecordClinic)
+    return node.life.service
+
+
+async def receive_code(someone: Someone, node: SimNode, count: int = 1) -> str:
+    return (await someone.my.code(MyCode(clinic=node.name, count=count))).code
+
+
+async def add(node: SimNode, code: str, content: bytes, **fields: object) -> RecordAdded:
+    """A record added at a clinic."""
+    asked = {"name": "bundle.json", "size": len(content), "code": code, "title": "Letter", "patient": "Ann"}
+    request = RecordAdd(**(asked | fields))  # type: ignore[arg-type]
+    [added] = (await clinic(node).issuer.add(request, Screen(content))).records
+    return added
+
+
+async def get(
+    node: SimNode, identity: str, purpose: str = "TREAT", **fields: object
+) -> tuple[RecordGetResult, bytes, Screen]:
+    """What a clinic gets of a record, whole."""
+    screen = Screen()
+    request = RecordGet(**({"id": identity, "purpose": purpose, "user": "dr b"} | fields))  # type: ignore[arg-type]
+    result = await clinic(node).reader.get(request, screen)
+    return result, bytes(screen.shown), screen
+
+
+def outside(cluster: Cluster, token: str) -> SimNode:
+    """A clinic that holds no copy of the record."""
+    name = TokenId(bytes.fromhex(token))
+    for node in cluster.nodes:
+        held = whole(node).services.ledger.state.token(name)
+        assert held is not None
+        if not clinic(node).vault.holds(held.issuer, held.content.root):
+            return node
+    raise AssertionError("every clinic has a copy")
+
+
+def play(story: Story, *, seed: int = 1) -> None:
+    """`story` with four clinics and one patient, all up and fresh."""
+
+    async def tell(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            network = SimNetwork(world)
+            cluster = Cluster(world, network, nursery, RecordClinic, size=4)
+            cluster.start()
+            someone = someone_new(cluster, network)
+            await nursery.start(someone.run)
+            await trio.sleep(3)
+            await story(cluster, someone, network)
+            cluster.stop()
+            nursery.cancel_scope.cancel()
+
+    simulate(tell, seed)
+
+
+async def share(someone: Someone, token: str, node: SimNode) -> str:
+    """A grant to a clinic for treatment, known there; its id."""
+    asked = MyShare(records=(token,), clinic=node.name, for_ms=30 * DAY_MS, purposes=("TREAT",))
+    [grant] = (await someone.my.share(asked)).grants
+    await trio.sleep(5)
+    return grant.grant
