@@ -155,7 +155,26 @@ class Answers:
 
 
 async def _answer_clinic(clinic: Clinic, request: ClinicRequest, exchange: Exchange) -> Document:
-    raise NotImplementedError
+    records = clinic.records
+    match request:
+        case RecordAdd():
+            return await records.issuer.add(request, exchange)
+        case RecordList():
+            return await records.records.rows(request)
+        case RecordShow():
+            return await records.records.show(request)
+        case RecordGet():
+            return await records.reader.get(request, exchange)
+        case AccessList():
+            return await records.access.rows(request)
+        case AccessShow():
+            return await records.access.show(request)
+        case AuditList():
+            return await records.audit_views.rows(request)
+        case AuditVerify():
+            return await records.audit_views.verify(request)
+        case _:
+            assert_never(request)
 
 
 async def _answer_patient(client: LightClient, request: PatientRequest, exchange: Exchange) -> Document:

@@ -155,7 +155,7 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
         )
     if not is_fresh:
         yield f"stale, so nothing is served: {reachable} of {count} members reach each other, {quorum} must"
-    if clinic.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
+    if clinic.records.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
 
 

@@ -1,0 +1,210 @@
+"""Every request is answered, by the right role, with or without a network."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from node.adapters import InlineOffload
+from node.answers import Answers, Joined
+from node.clinic import Clinic
+from node.founding import read_genesis
+from node.keystore import Keyring
+from node.net.peers import ConnectionStatus
+from node.ports import Ports
+from node.status import Self
+from node.store.memory import MemoryStore
+from protocol import control
+from protocol.armour import wrap
+from protocol.blocks import Genesis, network_id
+from protocol.codec import encode
+from protocol.errors import ChartmeshError, Code
+from protocol.keys import PublicKey
+from tests.clinic_world import IDS, QUOTA_BYTES, MemoryTransport, Net, world_clock
+from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, opening
+from tests.sim.entropy import SimEntropy
+from tests.unit.test_control import REQUESTS
+
+GENESIS_TEXT = wrap("GENESIS", encode(GENESIS))
+CLINIC_REQUESTS = {
+    control.RecordAdd,
+    control.RecordList,
+    control.RecordShow,
+    control.RecordGet,
+    control.AccessList,
+    control.AccessShow,
+    control.AuditList,
+    control.AuditVerify,
+}
+
+
+class Silence:
+    """A `control.Exchange` without content, in which nothing is shown."""
+
+    async def progress(
+        self, step: str, *, done: int = 0, total: int | None = None, unit: str = "bytes"
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def read_data(self) -> AsyncIterator[bytes]:
+        return trio.open_memory_channel[bytes](0)[1]
+
+    async def write_data(self, chunk: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Daemon:
+    """What the answers may ask of the daemon around them."""
+
+    def __init__(self, role: str = "clinic") -> None:
+        own = Self(
+            role=role,
+            name="clinic-0",
+            identity=IDS[0],
+            began_ms=world_clock().elapsed_ms(),
+            quota_bytes=QUOTA_BYTES,
+            is_protected=False,
+            clock=world_clock(),
+        )
+        self.answers = Answers(own, join=self.join, stop=self.stop)
+        self.was_joined: list[Genesis] = []
+        self.is_stopping = False
+
+    async def join(self, genesis: Genesis) -> None:
+        await trio.lowlevel.checkpoint()
+        self.was_joined.append(genesis)
+
+    def stop(self) -> None:
+        self.is_stopping = True
+
+    async def ask(self, request: Any) -> Any:
+        return await self.answers.answer(request, Silence())
+
+    async def refuse(self, request: Any) -> Code:
+        with pytest.raises(ChartmeshError) as raised:
+            await self.ask(request)
+        assert raised.value.hint
+        return raised.value.code
+
+
+def clinic(net: Net, genesis: Genesis = GENESIS) -> Clinic:
+    """Clinic 0 with everything in memory; not running."""
+    ports = Ports(
+        transport=MemoryTransport(net, IDS[0]),
+        ledger_store=MemoryStore(),
+        blob_store=MemoryStore(),
+        audit_store=MemoryStore(),
+        votes=None,
+        clock=world_clock(),
+        entropy=SimEntropy("answers"),
+        offload=InlineOffload(),
+    )
+    keys = Keyring(CLINICS[0], VOTERS[0], opening(0), bytes(32))
+    return Clinic(ports=ports, genesis=genesis, keys=keys, quota_bytes=QUOTA_BYTES)
+
+
+@pytest.fixture
+async def joined(nursery: trio.Nursery) -> Daemon:
+    """A daemon whose clinic has found its network; two of the other three are connected."""
+    net, daemon = Net(nursery), Daemon()
+    part = clinic(net)
+    for peer in IDS[1:3]:
+        MemoryTransport(net, peer)
+    daemon.answers.joined = Joined(part, lambda: [connection(IDS[1]), connection(PublicKey(bytes(33)))])
+    return daemon
+
+
+def connection(peer: PublicKey) -> ConnectionStatus:
+    return ConnectionStatus(peer, "/ip4/127.0.0.1/tcp/1", "in", 1.5, "", 1_000, 1, 0)
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("role", ["clinic", "light"])
+async def test_before_there_is_a_network_each_request_is_answered_or_says_what_is_missing(
+    role: str, request_: Any
+) -> None:
+    daemon, kind = Daemon(role), type(request_)
+    match request_:
+        case control.Status() | control.Peers() | control.Members() | control.Stop():
+            assert isinstance(await daemon.ask(request_), control.result_of(kind))
+        case control.NetworkJoin():
+            assert await daemon.refuse(request_) == Code.GENESIS
+        case _:
+            is_own = (kind in CLINIC_REQUESTS) == (role == "clinic")
+            assert await daemon.refuse(request_) == (Code.NOT_INITIALISED if is_own else Code.ROLE)
+
+
+async def test_a_node_without_a_network_says_so_and_that_its_keys_lie_open() -> None:
+    status = await Daemon().ask(control.Status())
+    assert (status.network, status.final_age_s, status.fresh) == (None, None, False)
+    assert any("no network" in warning for warning in status.warnings)
+    assert any("without a passphrase" in warning for warning in status.warnings)
+
+
+async def test_joining_hands_the_genesis_over_and_tells_its_quorum() -> None:
+    daemon = Daemon()
+    result = await daemon.ask(control.NetworkJoin(genesis=GENESIS_TEXT))
+    assert daemon.was_joined == [read_genesis(GENESIS_TEXT)]
+    assert (result.network, result.members, result.quorum) == (NETWORK.hex(), 4, 3)
+
+
+async def test_stop_is_answered_and_asks_the_daemon_to_end() -> None:
+    daemon = Daemon()
+    await daemon.ask(control.Stop())
+    assert daemon.is_stopping
+
+
+async def test_a_clinic_tells_where_it_stands(joined: Daemon) -> None:
+    status = await joined.ask(control.Status())
+    assert (status.network, status.height, status.epoch) == (NETWORK.hex(), 0, 0)
+    assert (status.members, status.reachable, status.quorum, status.peers) == (4, 3, 3, 2)
+    assert status.state_root is not None
+    assert any("four members" in warning for warning in status.warnings)
+    assert any("does not vote" in warning for warning in status.warnings)
+
+
+async def test_a_clinic_is_stale_until_its_clock_was_found_right(
+    joined: Daemon, autojump_clock: trio.abc.Clock
+) -> None:
+    assert not (await joined.ask(control.Status())).fresh
+    assert joined.answers.joined is not None
+    part = joined.answers.joined.node
+    assert isinstance(part, Clinic)
+    part.services.clock_check.is_good = True
+    assert (await joined.ask(control.Status())).fresh
+    await trio.sleep(61)
+    status = await joined.ask(control.Status())
+    assert not status.fresh
+    assert any("stale" in warning for warning in status.warnings)
+
+
+async def test_a_clinic_lists_members_with_what_it_heard_of_them(joined: Daemon) -> None:
+    assert joined.answers.joined is not None
+    part = joined.answers.joined.node
+    assert isinstance(part, Clinic)
+    part.services.clock_check.heights[IDS[1]] = 7
+    members = (await joined.ask(control.Members())).members
+    assert [(one.is_self, one.reachable, one.last_height) for one in members] == [
+        (True, True, 0),
+        (False, True, 7),
+        (False, True, None),
+        (False, False, None),
+    ]
+
+
+async def test_peers_are_members_by_name_or_strangers(joined: Daemon) -> None:
+    peers = (await joined.ask(control.Peers())).peers
+    assert [(one.name, one.role) for one in peers] == [("clinic-1", "member"), ("", "stranger")]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "one member"), (2, "two members"), (3, "three members")])
+async def test_a_small_network_says_what_it_does_not_tolerate(
+    count: int, words: str, nursery: trio.Nursery, autojump_clock: trio.abc.Clock
+) -> None:
+    daemon, genesis = Daemon(), replace(GENESIS, members=GENESIS.members[:count])
+    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), list)
+    status = await daemon.ask(control.Status())
+    assert status.network == network_id(genesis).hex()
+    assert any(words in warning for warning in status.warnings)
