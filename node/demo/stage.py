@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import trio
 import node
 from node import paths
 from node.adapters import SystemEntropy
+from protocol.exits import DONE, STALE
 
 CLINICS: Final = ("clinic-a", "clinic-b", "clinic-c", "clinic-d")
 PATIENT: Final = "light"
@@ -79,8 +80,15 @@ class Actor:
         Raises:
             StoryBroken: it failed.
         """
+        return await self._ask(arguments, (DONE,))
+
+    async def status(self) -> dict[str, Any]:
+        """What the daemon says of itself, stale or not. Raises as `ask`."""
+        return await self._ask(("status",), (DONE, STALE))
+
+    async def _ask(self, arguments: Sequence[str], good: Collection[int]) -> dict[str, Any]:
         answer = await self.run(*arguments, "--json")
-        if answer.status != 0:
+        if answer.status not in good:
             said = answer.stderr.decode(errors="replace").strip()
             raise StoryBroken(
                 f"{self.name}: chartmesh {' '.join(arguments)} exited {answer.status}: {said}"

@@ -68,7 +68,7 @@ class Story:
         for one in made["members"]:
             self.ids[one["name"]] = one["id"]
         await stage.each_clinic(self._meets_all)
-        status = await first.ask("status")
+        status = await first.status()
         return f"{status['members']} validators, quorum {status['quorum']}"
 
     async def add(self) -> str:
@@ -191,7 +191,7 @@ class Story:
         status: dict[str, Any] = {}
         with trio.move_on_after(PATIENCE_S):
             while True:
-                status = await clinic.ask("status")
+                status = await clinic.status()
                 if status["fresh"] and status["reachable"] == status["members"] == len(self.stage.clinics):
                     return
                 await trio.sleep(POLL_S)
@@ -275,7 +275,7 @@ class Story:
         found: list[tuple[int, str]] = []
 
         async def read(clinic: Actor) -> None:
-            status = await clinic.ask("status")
+            status = await clinic.status()
             found.append((status["height"], status["state_root"]))
 
         await self.stage.each_clinic(read)
