@@ -1,8 +1,9 @@
 """What a validator signed, and what that rests on, durable before it leaves the process.
 
 The record goes to the vote file; the blocks voted for and the certificates go to the ledger's store,
-where a restart finds them. The store also keeps the record before the newest, so that a vote file that
-was put back from a copy is noticed: then the node must not vote again under its key.
+where a restart finds them. The store also keeps the newest two records, so that a vote file that was put
+back from a copy is noticed: then the node must not vote again under its key. A file that is one record
+behind may be that or a crash between the two writes; the store's record is then taken as signed.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,18 @@ from node.ports import Put, Store, VoteFile
 from node.store import layout
 from protocol import limits
 from protocol.ballot import VoteRecord
-from protocol.blocks import Block, Certificate, block_hash
-from protocol.codec import decode, encode
+from protocol.blocks import NO_BLOCK, Block, Certificate, block_hash
+from protocol.codec import Wire, decode, encode
 from protocol.errors import StorageError
 
 _RECORD_BYTES_MAX = limits.KIB
+
+
+class _Signed(Wire, frozen=True):
+    """The newest record and the one before it (empty where there was none), as encoded."""
+
+    before: bytes
+    newest: bytes
 
 
 class VoteJournal:
@@ -41,14 +49,16 @@ class VoteJournal:
         except StorageError as error:
             self.loss = error.message
             return None
-        record = None if raw is None else decode(VoteRecord, raw, limit=_RECORD_BYTES_MAX)
-        before = self._store.get(layout.signed())
-        if before is not None:
-            known = decode(VoteRecord, before, limit=_RECORD_BYTES_MAX)
-            if record is None or (record.epoch, record.view) < (known.epoch, known.view):
+        stored = self._store.get(layout.signed())
+        if stored is not None:
+            signed = decode(_Signed, stored, limit=3 * _RECORD_BYTES_MAX)
+            if raw == (signed.before or None):
+                raw = signed.newest
+            elif not _covers(raw, signed.newest):
                 self.loss = "the vote file is older than the store: it was put back from a copy"
                 return None
         self._newest = raw
+        record = None if raw is None else _record(raw)
         return record if record is not None and record.epoch == epoch else None
 
     def save(
@@ -64,11 +74,9 @@ class VoteJournal:
             key = layout.candidate_certificate(statement.view, statement.phase)
             puts.append((key, encode(certificate)))
             self._kept[key] = statement.view
-        if self._newest is not None:
-            puts.append((layout.signed(), self._newest))
-        if puts:
-            self._store.write(puts, sync=bool(blocks or certificates))
-        self._newest = encode(record)
+        before, self._newest = self._newest, encode(record)
+        puts.append((layout.signed(), encode(_Signed(before or b"", self._newest))))
+        self._store.write(puts, sync=bool(blocks or certificates))
         assert self._votes is not None
         self._votes.save(self._newest)
 
@@ -91,3 +99,18 @@ class VoteJournal:
             del self._kept[key]
         if stale:
             self._store.write((), stale)
+
+
+def _record(raw: bytes) -> VoteRecord:
+    return decode(VoteRecord, raw, limit=_RECORD_BYTES_MAX)
+
+
+def _covers(raw: bytes | None, stored: bytes) -> bool:
+    """Whether the file's record holds every statement of the store's, or is of a later view: records
+    without blocks or certificates are not synced to the store, so the file may be ahead of it."""
+    if raw is None:
+        return False
+    record, known = _record(raw), _record(stored)
+    if (record.epoch, record.view) != (known.epoch, known.view):
+        return (record.epoch, record.view) > (known.epoch, known.view)
+    return known.voted in (NO_BLOCK, record.voted) and record.nulled >= known.nulled

@@ -49,6 +49,42 @@ def test_a_vote_file_put_back_from_a_copy_is_noticed() -> None:
         assert "copy" in restored.loss
 
 
+def test_a_vote_file_one_record_behind_takes_the_stores_record_as_signed() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.load(0)
+    journal.save(record(1), [], [])
+    old = votes.load()
+    journal.save(record(2), [BLOCKS[0]], [])
+    restored = VoteJournal(store=store, votes=MemoryVoteFile(old))
+    assert restored.load(0) == record(2)
+    assert not restored.is_lost
+
+
+def test_a_vote_file_two_statements_behind_in_one_view_is_noticed() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.load(0)
+    entered = VoteRecord(0, 6, NO_BLOCK, False, 5, HASH)
+    journal.save(entered, [], [])
+    old = votes.load()
+    journal.save(VoteRecord(0, 6, HASH, False, 5, HASH), [], [])
+    journal.save(VoteRecord(0, 6, HASH, True, 5, HASH), [], [])
+    assert VoteJournal(store=store, votes=MemoryVoteFile(old)).load(0) is None
+
+
+def test_a_store_that_lost_unsynced_records_does_not_hold_the_file_back() -> None:
+    store, votes = MemoryStore(), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes)
+    journal.load(0)
+    journal.save(record(1), [BLOCKS[0]], [])
+    for view in (2, 3, 4):
+        journal.save(record(view), [], [])
+    again = VoteJournal(store=store.crash(0), votes=votes.crash(0))
+    assert again.load(0) == record(4)
+    assert not again.is_lost
+
+
 def test_a_crash_between_store_and_vote_file_makes_no_learner() -> None:
     store, votes = MemoryStore(), MemoryVoteFile()
     journal = VoteJournal(store=store, votes=votes)
