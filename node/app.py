@@ -109,9 +109,10 @@ class Daemon:
     async def run(self) -> None:
         """Raises what a service failed of, in groups."""
         genesis = load_genesis(self._config.network.genesis)
-        async with trio.open_nursery() as infrastructure:
-            self._nursery = infrastructure
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+        with trio.open_signal_receiver(*numbers) as signals:
+            async with trio.open_nursery() as infrastructure:
+                self._nursery = infrastructure
                 infrastructure.start_soon(self._watch_signals, signals)
                 infrastructure.start_soon(self._supervisor.keep_alive)
                 if genesis is not None:
