@@ -12,6 +12,7 @@ import trio
 
 from node.demo.stage import Actor, Answer, Stage, StoryBroken
 from node.samples import open_samples
+from protocol.exits import DONE, IN_PART
 
 PATIENCE_S: Final = 30.0
 POLL_S: Final = 0.1
@@ -157,8 +158,7 @@ class Story:
         return f"height {heights.pop()}, state root {roots.pop()[:16]}… at all four; refused after {times}"
 
     async def who(self) -> str:
-        told = await self.stage.patient.ask("my", "who", "--rows", "1000")
-        _require(not told["unreached"], "a clinic's audit log is missing")
+        told = await self._told_by_all()
         accesses = [one for one in told["accesses"] if one["token"] == self.tokens[0]]
         listed = {(one["server_name"], one["user"], one["outcome"]) for one in accesses}
         for refusal in self.refusals:
@@ -196,6 +196,18 @@ class Story:
                     return
                 await trio.sleep(POLL_S)
         raise StoryBroken(f"{clinic.name} does not reach the others: {status.get('warnings')}")
+
+    async def _told_by_all(self) -> dict[str, Any]:
+        """What the patient is told of who read, once she reaches every clinic again."""
+        with trio.move_on_after(PATIENCE_S):
+            while True:
+                answer = await self.stage.patient.run("my", "who", "--rows", "1000", "--json")
+                if answer.status == DONE:
+                    return answer.document()
+                _require(
+                    answer.status == IN_PART, f"my who exited {answer.status}: {answer.stderr.decode()}"
+                )
+        raise StoryBroken("a clinic's audit log is missing")
 
     async def _share(self, token: str, clinic: str) -> str:
         """Shares a record and waits until the clinic has found the grant."""

@@ -29,6 +29,7 @@ from protocol.transactions import TokenId
 PROTOCOL = "audit"
 QUESTION = "audit-question"
 HEAD = "audit-head"
+CONNECTED_S = 2.0
 
 
 class Who:
@@ -42,6 +43,7 @@ class Who:
         found: dict[PublicKey, list[AccessItem]] = {}
 
         async def ask(peer: PublicKey) -> None:
+            await self._clinics.wait_connected(peer, CONNECTED_S)
             # A clinic that cannot be asked, or whose answer does not verify, is named as missing.
             try:
                 found[peer] = await self._ask_all(peer, records)
@@ -49,8 +51,8 @@ class Who:
                 self._clinics.avoid(peer)
 
         async with trio.open_nursery() as nursery:
-            for peer in self._clinics.reachable():
-                nursery.start_soon(ask, peer)
+            for member in self._clinics.members:
+                nursery.start_soon(ask, member.id_key)
         missing = [member.id_key for member in self._clinics.members if member.id_key not in found]
         items = [item for peer in sorted(found) for item in found[peer]]
         return sorted(items, key=lambda item: item.time, reverse=True), missing
