@@ -167,7 +167,9 @@ class Ledger:
         puts: dict[bytes, bytes] = {}
         deletes: set[bytes] = set()
         for item in executed:
-            puts.update(_block_puts(item.block, item.transactions))
+            stored = dict(_block_puts(item.block, item.transactions))
+            puts.update(stored)
+            deletes.difference_update(stored)  # what one block ends, the next may bring again
             puts.update((layout.state(key), value) for key, value in item.execution.changes.items())
             deletes.update(self._dropped(item.execution, puts))
             deletes.update(layout.pending(transaction.id) for transaction in item.transactions)

@@ -243,11 +243,28 @@ def decode_genesis(raw: bytes) -> Genesis:
         raise Malformed("genesis has no members or too many")
     for member in genesis.members:
         check_member(member)
+    check_limits(genesis.limits)
     keys = [key for member in genesis.members for key in (member.id_key, member.vote_key)]
     names = {member.name for member in genesis.members}
     if len(set(keys)) != len(keys) or len(names) != len(genesis.members):
         raise Malformed("two members of the genesis share a key or a name")
     return genesis
+
+
+def check_limits(own: NetworkLimits) -> None:
+    """Raises Malformed where a network's limits are not ones that a node could work under."""
+    in_range = (
+        limits.SECOND_MS <= own.heartbeat_ms <= own.max_stale_default_ms <= limits.DAY_MS
+        and limits.SECOND_MS <= own.tolerance_ms <= own.max_stale_default_ms
+        and 0 < own.view_timeout_ms <= own.view_timeout_max_ms <= limits.HOUR_MS
+        and limits.HOUR_MS <= own.grant_life_max_ms <= limits.GRANT_LIFE_MS_MAX
+        and limits.BLOCK_BYTES_MIN <= own.block_bytes_max <= limits.BLOCK_BYTES_MAX
+        and 1 <= own.holders <= limits.MEMBERS_MAX
+        and 1 <= own.grants_per_token_max <= limits.GRANTS_PER_TOKEN_MAX
+        and limits.MINUTE_MS <= own.audit_head_interval_ms <= limits.DAY_MS
+    )
+    if not in_range:
+        raise Malformed("genesis has limits that no node can work under")
 
 
 def decode_block(raw: bytes) -> Block:

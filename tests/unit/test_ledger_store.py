@@ -10,7 +10,7 @@ from node.store import layout
 from node.store.memory import MemoryStore
 from protocol.blocks import block_hash
 from protocol.errors import StorageError
-from protocol.transactions import Revoke
+from protocol.transactions import Grant, Revoke, sealed_hash
 from tests.ledger_world import (
     CREATED_MS,
     GENESIS,
@@ -23,6 +23,7 @@ from tests.ledger_world import (
     mint,
     revoke,
     rotate,
+    signed,
 )
 from tests.sim.clock import EPOCH_MS, SimClock
 from tests.unit.test_finality import certify
@@ -93,6 +94,26 @@ async def test_sealed_bytes_go_with_the_access() -> None:
     assert ledger.block(1).sealed == (b"", b"", b"")  # type: ignore[union-attr]
     assert ledger.block(3).sealed == (again.sealed,)  # type: ignore[union-attr]
     assert [value for _, value in store.iterate(layout.SEALED)] == [again.sealed]
+
+
+async def test_sealed_bytes_that_one_block_ends_and_the_next_brings_again_stay() -> None:
+    store = MemoryStore()
+    ledger = open_ledger(store)
+    token = mint(1)
+    await commit(ledger, [token, grant(token.token, 1, keys(1).owner)])
+    again = signed(Grant(token.token, grant_id(2), sealed_hash(b"sealed grant 1")), keys(1).owner)
+    blocks: list[list[Signed]] = [
+        [revoke(token.token, 1, keys(1).owner)],
+        [Signed(again.transaction, b"sealed grant 1")],
+    ]
+    parent, state, executed = ledger.head.header, ledger.state, list[ExecutedBlock]()
+    for items in blocks:
+        built = build(parent, state, items)
+        transactions = tuple(item.transaction for item in items)
+        executed.append(ExecutedBlock(built.block, transactions, built.execution))
+        parent, state = built.block.header, built.execution.state
+    await ledger.commit(executed, certify(parent))
+    assert ledger.sealed(token.token, sealed_hash(b"sealed grant 1")) == b"sealed grant 1"
 
 
 async def test_a_revocation_at_sight_survives_and_its_index_cannot_read_short() -> None:
