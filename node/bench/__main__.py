@@ -9,7 +9,7 @@ from node.bench.report import Report
 from protocol.errors import ChartmeshError, Code, UserError
 from protocol.exits import INTERRUPTED, exit_status
 
-BENCHES = ("ledger", "finality", "blobs", "startup")
+BENCHES = ("ledger", "finality", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -35,6 +35,14 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.ledger import LEDGER, LEDGER_QUICK, bench_ledger
 
             return bench_ledger(LEDGER_QUICK if is_quick else LEDGER)
+        case "finality":
+            from node.bench.finality import FINALITY, FINALITY_QUICK, bench_finality
+
+            return bench_finality(FINALITY_QUICK if is_quick else FINALITY)
+        case "startup":
+            from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
+
+            return bench_startup(STARTUP_QUICK if is_quick else STARTUP)
         case _:
             raise UserError(
                 f"there is no bench {name}", f"choose one of: {', '.join(BENCHES)}", code=Code.USAGE
