@@ -13,6 +13,7 @@ from node.adapters import InlineOffload
 from node.audit_chain import AuditChain
 from node.audit_log import Asked, AuditLog
 from node.store import layout
+from node.store.counted import CountedPrefix
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.access import DenyReason, FetchRequest, VerifiedFetch, sign_fetch, verify_fetch
@@ -206,9 +207,14 @@ async def test_a_changed_log_is_found_while_running_and_stops_the_next_start(how
         await log.run()
 
 
-async def test_an_index_that_lost_an_entry_stops_the_start() -> None:
+@pytest.mark.parametrize("is_tallied", [False, True])
+async def test_an_index_that_lost_an_entry_stops_the_start(is_tallied: bool) -> None:
     store = await some_log()
-    store.write((), [layout.audit_token(TOKEN, 1)])
+    entry = layout.audit_token(TOKEN, 1)
+    if is_tallied:
+        CountedPrefix(store, layout.AUDIT_TOKEN).write((), [entry])
+    else:
+        store.write((), [entry])
     with pytest.raises(StorageError):
         AuditChain(store).load()
 

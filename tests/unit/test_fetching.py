@@ -123,6 +123,9 @@ TAMPERS: dict[str, Callable[[World], Callable[[bytes], bytes | None]]] = {
     "other-path": lambda world: at_chunk(
         4, lambda chunk: encode(ChunkFrame(4, chunk.path[:-1], chunk.ciphertext))
     ),
+    "other-index": lambda world: at_chunk(
+        4, lambda chunk: encode(ChunkFrame(5, chunk.path, chunk.ciphertext))
+    ),
     "shortened": lambda world: at_chunk(
         4, lambda chunk: encode(ChunkFrame(4, chunk.path, chunk.ciphertext[:-1]))
     ),
