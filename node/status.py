@@ -148,6 +148,12 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
         yield _SMALL_NETWORK[count]
     if services.journal.is_lost:
         yield f"this node only learns and does not vote: {services.journal.loss}"
+    for evidence in services.consensus.machine.tally.evidence[:1]:
+        name = clinic.genesis.members[evidence.first.signer].name
+        yield (
+            f"{name} signed two statements that contradict each other in view "
+            f"{evidence.first.statement.view}: its vote key is in two places, or it is hostile"
+        )
     if offset_ms is not None and abs(offset_ms) > tolerance_ms:
         yield (
             f"this machine's clock is {abs(offset_ms) / 1000:.0f} s off the members': "
