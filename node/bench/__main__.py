@@ -9,7 +9,7 @@ from node.bench.report import Report
 from protocol.errors import ChartmeshError, Code, UserError
 from protocol.exits import INTERRUPTED, exit_status
 
-BENCHES = ("ledger", "finality", "startup")
+BENCHES = ("ledger", "finality", "blobs", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +39,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.finality import FINALITY, FINALITY_QUICK, bench_finality
 
             return bench_finality(FINALITY_QUICK if is_quick else FINALITY)
+        case "blobs":
+            from node.bench.blobs import BLOBS, BLOBS_QUICK, bench_blobs
+
+            return bench_blobs(BLOBS_QUICK if is_quick else BLOBS)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 
