@@ -115,7 +115,7 @@ class Fetcher:
                     run.refused(stream.peer, raw)
                 case Serve(content, sequence):
                     run.served(stream.peer, content, sequence)
-                    await receive_runs(stream, request.chunk_count, self._take(stream.peer, run))
+                    await receive_runs(stream, request.chunk_count, self._take(run))
                 case _:
                     raise Malformed("a fetch was answered with something else")
         except RefusedMidway:
@@ -124,7 +124,7 @@ class Fetcher:
             return error
         return None
 
-    def _take(self, peer: PublicKey, run: FetchRun) -> Callable[[Sequence[bytes]], Awaitable[None]]:
+    def _take(self, run: FetchRun) -> Callable[[Sequence[bytes]], Awaitable[None]]:
         async def take(frames: Sequence[bytes]) -> None:
             pieces, error = await self._offload.run(lambda: run.open(frames))
             for piece in pieces:

@@ -12,6 +12,8 @@ from node.ports import Offload, Stream
 from protocol import limits
 from protocol.errors import ChartmeshError, ProtocolError, TransportError
 
+FULL_RUN_S = 0.02
+
 Produce = Callable[[int, int], list[bytes]]
 """Consecutive frames from an index on, and how many of them. Runs in a thread."""
 
@@ -58,9 +60,11 @@ async def send_runs(
 
 
 async def receive_runs(
-    stream: Stream, count: int, take: Callable[[Sequence[bytes]], Awaitable[None]]
+    stream: Stream,
+    count: int,
+    take: Callable[[Sequence[bytes]], Awaitable[None]],
 ) -> None:
-    """Passes the next `count` frames to `take`, some at a time, while those after them are read.
+    """Passes the next `count` frames to `take`, a run at a time, while those after them are read.
 
     What arrived before the stream failed is taken before that is raised.
 
@@ -86,8 +90,8 @@ async def receive_runs(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         try:
-            async for frame in receive:
-                await take([frame, *_waiting(receive)])
+            while run := await _next_run(receive):
+                await take(run)
         except ChartmeshError as error:
             failures.insert(0, error)
         nursery.cancel_scope.cancel()
@@ -95,12 +99,15 @@ async def receive_runs(
         raise failures[0]
 
 
-def _waiting(frames: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:
-    """What can be had without waiting, less one run."""
-    found: list[bytes] = []
+async def _next_run(frames: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:
+    """The next frames, none at the end: a run where they come fast, for a thread costs about as much as
+    one chunk in it, and where they come slowly what there is."""
+    run: list[bytes] = []
     try:
-        while len(found) < limits.RUN_CHUNKS - 1:
-            found.append(frames.receive_nowait())
-    except (trio.WouldBlock, trio.EndOfChannel):
-        pass
-    return found
+        run.append(await frames.receive())
+        with trio.move_on_after(FULL_RUN_S):
+            while len(run) < limits.RUN_CHUNKS:
+                run.append(await frames.receive())
+    except trio.EndOfChannel:
+        return run
+    return run
