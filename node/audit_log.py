@@ -73,10 +73,11 @@ class AuditLog:
             await self._write_waiting()
             task_status.started()
             await self._write()
-        finally:
+        except trio.Cancelled:
             self._count_denials()
-            if self._failure is None:
-                await self._write_waiting()
+            await self._write_waiting()
+            raise
+        finally:
             self._fail(_closed())
 
     async def intend(self, asked: Asked) -> int:
