@@ -1,10 +1,9 @@
 """`chartmeshd`, and the jobs that the CLI starts this program for: `init`, `network create`, `daemon`."""
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,36 +11,14 @@ from node import paths
 from node.config import Config, load_config
 from node.founding import create_network
 from node.init import Passphrase, initialise
-from protocol.errors import ChartmeshError, Code, UserError
-from protocol.exits import INTERRUPTED, exit_status
+from node.telling import exit_of
+from protocol.errors import Code, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one job and exits with the status of `protocol.exits`."""
+    """Runs one job and exits with the status of `protocol.exits`; its error is told on stderr."""
     options = _parser().parse_args(arguments)
-    sys.exit(run(options, options.job))
-
-
-def run(options: argparse.Namespace, job: Callable[[argparse.Namespace], None]) -> int:
-    """The job's exit status; its error, if it fails, is said in two lines on stderr."""
-    try:
-        job(options)
-    except ChartmeshError as error:
-        _say(error, is_json=options.json)
-        return exit_status(error.code)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
-
-
-def _say(error: ChartmeshError, *, is_json: bool) -> None:
-    if is_json:
-        document = {"v": 1, "type": "error", "code": error.code, "error": error.message, "hint": error.hint}
-        print(json.dumps(document), file=sys.stderr)
-        return
-    print(f"error: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+    sys.exit(exit_of(lambda: options.job(options), is_json=options.json))
 
 
 def _parser() -> argparse.ArgumentParser:

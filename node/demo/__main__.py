@@ -12,8 +12,9 @@ import trio
 
 from node.demo.stage import Stage, StoryBroken
 from node.demo.story import Story
-from protocol.errors import ChartmeshError
-from protocol.exits import DONE, FAILED, INTERRUPTED
+from node.telling import exit_of
+from protocol.errors import Code, UserError
+from protocol.exits import DONE, FAILED
 
 
 class Teller:
@@ -64,16 +65,16 @@ class Teller:
 async def play(root: Path, teller: Teller, *, keep: bool) -> bool:
     """Plays all steps; whether every one held. Daemons are stopped unless all held and they are kept."""
     stage, began = Stage(root), trio.current_time()
-    stage.build()
-    story, ok = Story(stage), False
+    story, ok, is_evidence = Story(stage), False, False
     try:
+        stage.build()
         for number, (title, step) in enumerate(story.steps(), 1):
             teller.begins(number, title)
             start = trio.current_time()
             try:
                 detail, ok = await step(), True
             except (StoryBroken, trio.TooSlowError, ExceptionGroup) as error:
-                detail, ok = f"{_cause(error)} (files in {root})", False
+                detail, ok, is_evidence = f"{_cause(error)} (files in {root})", False, True
             teller.ended(number, title, ok=ok, seconds=trio.current_time() - start, detail=detail)
             if not ok:
                 break
@@ -82,7 +83,7 @@ async def play(root: Path, teller: Teller, *, keep: bool) -> bool:
     finally:
         if not (ok and keep):
             with trio.CancelScope(shield=True):
-                await stage.close(keep=keep or not ok)
+                await stage.close(keep=keep or is_evidence)
         else:
             teller.kept(stage)
 
@@ -99,18 +100,16 @@ def main() -> NoReturn:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    root = options.keep.absolute() if options.keep else Path(tempfile.mkdtemp(prefix="chartmesh-demo-"))
-    if options.keep and root.exists() and any(root.iterdir()):
-        print(f"error: {root} is not empty\nhint: give a new directory to --keep", file=sys.stderr)
-        sys.exit(FAILED)
-    try:
-        ok = trio.run(lambda: play(root, Teller(is_json=options.json), keep=bool(options.keep)))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except ChartmeshError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        sys.exit(FAILED)
-    sys.exit(DONE if ok else FAILED)
+    sys.exit(exit_of(lambda: _run(options.keep, is_json=options.json), is_json=options.json))
+
+
+def _run(keep: Path | None, *, is_json: bool) -> int:
+    """The exit status. Raises UserError USAGE where there is something in `keep` already."""
+    root = Path(tempfile.mkdtemp(prefix="chartmesh-demo-")) if keep is None else keep.absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is not an empty directory", "give a new one to --keep", code=Code.USAGE)
+    ok = trio.run(lambda: play(root, Teller(is_json=is_json), keep=keep is not None))
+    return DONE if ok else FAILED
 
 
 if __name__ == "__main__":

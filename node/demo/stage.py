@@ -24,6 +24,7 @@ PATIENT: Final = "light"
 COMMAND_S: Final = 60.0
 _FIRST_PORT: Final = 4001
 _GONE_POLL_S: Final = 0.05
+_GONE_S: Final = 10.0
 
 
 class StoryBroken(Exception):
@@ -145,16 +146,21 @@ class Stage:
 
     async def close(self, *, keep: bool) -> None:
         """Stops every daemon, whatever state it is in, and removes the files unless they are kept."""
-        for actor in self.everyone():
-            actor.send_signal(signal.SIGTERM)
-        with trio.move_on_after(10):
-            # Processes that are not our children tell nobody that they end.
-            while any(is_daemon(pid) for one in self.everyone() if (pid := one.pid())):  # noqa: ASYNC110
-                await trio.sleep(_GONE_POLL_S)
-        for actor in self.everyone():
-            actor.send_signal(signal.SIGKILL)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in self.daemons():
+                os.kill(pid, number)
+            with trio.move_on_after(_GONE_S):
+                # Processes that are not our children tell nobody that they end.
+                while self.daemons():  # noqa: ASYNC110
+                    await trio.sleep(_GONE_POLL_S)
         if not keep:
             shutil.rmtree(self.root, ignore_errors=True)
+
+    def daemons(self) -> list[int]:
+        """The process ids of all daemons of this stage, also of one that has only just begun."""
+        below = os.fsencode(self.root) + b"/"
+        found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return [pid for pid in found if is_daemon(pid) and any(one.startswith(below) for one in argv(pid))]
 
 
 def environment() -> dict[str, str]:
@@ -166,12 +172,15 @@ def environment() -> dict[str, str]:
 
 def is_daemon(pid: int) -> bool:
     """Whether this process runs and is a node of ours: process ids come around again."""
+    return b"daemon" in argv(pid)
+
+
+def argv(pid: int) -> list[bytes]:
+    """The arguments of a running process; none where it has ended."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return False
-    return b"daemon" in command and state != "Z"
+        return []
 
 
 def free_ports(count: int) -> list[int]:
