@@ -7,9 +7,8 @@ hostile test that runs again at each upgrade.
 
 import functools
 import logging
-import struct
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import libp2p.io.msgio
 import libp2p.protocol_muxer.multiselect_communicator
@@ -22,48 +21,28 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.abc import Reader
-from libp2p.io.exceptions import ConnectionClosedError, IncompleteReadError, IOException
+from libp2p.io.exceptions import IncompleteReadError, IOException
 from libp2p.network.auto_connector import AutoConnector
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID, PROTOCOL_NOT_FOUND_MSG
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.pubsub.gossipsub import GossipSub
-from libp2p.pubsub.pb import rpc_pb2
-from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
-from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
-from libp2p.stream_muxer.exceptions import MuxedStreamError
-from libp2p.stream_muxer.yamux.yamux import (
-    FLAG_ACK,
-    FLAG_RST,
-    HEADER_SIZE,
-    TYPE_DATA,
-    YAMUX_HEADER_FORMAT,
-    Yamux,
-    YamuxStream,
-)
 from libp2p.transport.exceptions import MuxerUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
+from node.net.libp2p_muxer import CalmStream, GuardedYamux
 from protocol import limits
-from protocol.codec import digest
-from protocol.errors import RemoteProtocolError
+from protocol.errors import TransportError
 from protocol.keys import ED25519, PublicKey
 
 PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
 PEER_ID_BYTES: Final = 38
 GOSSIP_RPC_BYTES_MAX: Final = limits.GOSSIP_BYTES_MAX + 4 * limits.KIB
-SEQUENCE_BYTES_MAX: Final = 8
-CLOSE_S: Final = 1.0
 PROPOSALS_MAX: Final = 8
-CLOSED_CHECK_S: Final = 0.05
-FLAGS_AT: Final = slice(2, 4)  # in the header of a muxer's frame
-ANSWERS_MAX: Final = 4096
-# A full frame fills one Noise message; the library's overflow it by 17 bytes.
-FRAME_BYTES_MAX: Final = MAX_PLAINTEXT_LENGTH - HEADER_SIZE
 
 Entry = Callable[[INetStream], Awaitable[None]]
 """Serves an inbound stream."""
@@ -140,136 +119,6 @@ async def negotiate(stream: INetStream, handlers: Mapping[TProtocol, Entry]) -> 
     raise ParseError("no protocol in common")
 
 
-class CalmStream(YamuxStream):
-    """A stream that sends credit by the half window and waits for credit without polling.
-
-    The library answers each read, even of one byte, with an update, lets the window grow to 16 MiB after a
-    few of them, and looks for credit every 10 ms. Here the window is 256 KiB, as the protocol has it, and
-    `RECEIVE_WINDOW_BYTES` once half of that was read.
-    """
-
-    _send_window = 0
-    _credit: trio.Event | None = None
-
-    @property
-    def send_window(self) -> int:
-        """Bytes that we may send."""
-        return self._send_window
-
-    @send_window.setter
-    def send_window(self, count: int) -> None:
-        self._send_window = count
-        if count > 0 and self._credit is not None:
-            self._credit.set()
-
-    async def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            if self.send_window <= 0:
-                await self._wait_for_credit()
-            if self.send_closed or self.closed:
-                raise MuxedStreamError("stream is closed for sending")
-            count = min(len(rest), self.send_window, FRAME_BYTES_MAX)
-            self.send_window -= count
-            header = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, self.stream_id, count)
-            await self.conn._write_frame(header + rest[:count])
-            rest = rest[count:]
-
-    async def _wait_for_credit(self) -> None:
-        """Until there is credit or the stream is closed, of which nothing tells us."""
-        deadline = trio.current_time() + limits.WRITE_S
-        while self.send_window <= 0 and not self.closed:
-            if trio.current_time() > deadline:
-                raise MuxedStreamError("the peer reads nothing")
-            self._credit = trio.Event()
-            with trio.move_on_after(CLOSED_CHECK_S):
-                await self._credit.wait()
-
-    async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
-        waiting = len(self.conn.stream_buffers.get(self.stream_id, b""))
-        credit = self.target_recv_window - self.recv_window - waiting
-        if credit < self.target_recv_window // 2 or self.recv_closed:
-            return
-        credit += limits.RECEIVE_WINDOW_BYTES - self.target_recv_window
-        self.target_recv_window = limits.RECEIVE_WINDOW_BYTES
-        self.recv_window += credit
-        # The bytes are out of the buffer already: a cancelled update would lose them.
-        with trio.CancelScope() as scope:
-            scope.shield = True
-            await self.send_window_update(credit)
-
-
-class GuardedYamux(Yamux):
-    """One connection's muxer. Its failures, and writes that block, cost that connection only.
-
-    What it must answer to the peer, such as the opening of a stream, has a queue and a writer of its own.
-    The library writes it from the loop that reads; two ends that both send much then wait for each other.
-    """
-
-    def __init__(self, secured: ISecureConn, peer: ID, report: Callable[[Exception], None]) -> None:
-        super().__init__(secured, peer)
-        self._report = report
-        self._answers: list[bytes] = []
-        self._has_answers = trio.Event()
-
-    async def start(self) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write_answers)
-                await super().start()
-                nursery.cancel_scope.cancel()
-        except Exception as error:
-            self._report(error)
-            await self._cut()
-
-    async def _write_frame(self, data: bytes) -> None:
-        flags = int.from_bytes(data[FLAGS_AT], "big")
-        if not flags & (FLAG_ACK | FLAG_RST):
-            await self._write_whole(data)
-        elif len(self._answers) < ANSWERS_MAX:
-            self._answers.append(data)
-            self._has_answers.set()
-            await trio.lowlevel.checkpoint()
-        else:
-            self._report(RemoteProtocolError("the peer asks much and reads nothing"))
-            await self._cut()
-
-    async def _write_answers(self) -> None:
-        try:
-            while True:
-                await self._has_answers.wait()
-                self._has_answers = trio.Event()
-                answers, self._answers = self._answers, []
-                await self._write_whole(b"".join(answers))
-        except IOException:
-            pass  # the connection is over, as the loop that reads has seen too
-
-    async def _write_whole(self, data: bytes) -> None:
-        """Writes all of `data`, or ends the connection: half a frame would garble all that follows."""
-        async with self._write_lock:
-            if self.event_closed.is_set():
-                raise ConnectionClosedError("connection is closed")
-            with trio.move_on_after(limits.WRITE_S) as scope:
-                scope.shield = True
-                await self.secured_conn.write(data)
-        if scope.cancelled_caught:
-            await self._cut()
-            raise ConnectionClosedError("connection closed: the peer takes no bytes")
-
-    async def close(self, error_code: int = 0) -> None:
-        with trio.move_on_after(CLOSE_S) as scope:
-            scope.shield = True
-            await super().close(error_code)
-        if scope.cancelled_caught:
-            await self._cut()
-
-    async def _cut(self) -> None:
-        """Ends the connection without a word to the peer."""
-        with trio.CancelScope(shield=True):
-            await self.secured_conn.close()
-            await self._cleanup_on_error()
-
-
 class GuardedUpgrader(TransportUpgrader):
     """Asks `admit` about every peer as soon as it has proved who it is, and builds the guarded muxer."""
 
@@ -292,7 +141,28 @@ class GuardedUpgrader(TransportUpgrader):
 
 
 class QuietHost(BasicHost):
-    """A host that asks nobody to identify itself, so nobody fills its address book."""
+    """A host that asks nobody to identify itself, so nobody fills its address book.
+
+    `open_stream` opens the streams of gossip: on the connection that is to stay, and never by dialling.
+    """
+
+    def __init__(
+        self, *, open_stream: Callable[[PublicKey, TProtocol], Awaitable[INetStream]], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._open_stream = open_stream
+
+    async def new_stream(self, peer_id: ID, protocol_ids: Sequence[TProtocol]) -> INetStream:
+        """Raises SwarmException, after which gossip tries again."""
+        key = identity_of(peer_id)
+        try:
+            if key is None:
+                raise TransportError("not a peer of ours")
+            stream = await self._open_stream(key, protocol_ids[0])
+        except TransportError as error:
+            raise SwarmException(error.message) from error
+        stream.set_protocol(protocol_ids[0])
+        return stream
 
     def _schedule_identify(self, peer_id: ID, *, reason: str) -> None:
         del peer_id, reason
@@ -315,103 +185,10 @@ class PlainSwarm(Swarm):
         super()._init_connection_management()
         self.auto_connector = NoConnector(self)
 
-
-class GuardedPubsub(Pubsub):
-    """Gossip among members about known topics. A mistake here costs the peer its connection."""
-
-    def __init__(
-        self,
-        host: BasicHost,
-        router: GossipSub,
-        *,
-        topics: frozenset[str],
-        is_member: Callable[[PublicKey], bool],
-        may_speak: Callable[[PublicKey], bool],
-        deliver: Callable[[str, PublicKey, bytes], None],
-        report: Report,
-        sequence: int,
-    ) -> None:
-        super().__init__(
-            host,
-            router,
-            strict_signing=True,
-            msg_id_constructor=message_id,
-            max_inbound_rpc_size=GOSSIP_RPC_BYTES_MAX,
-            max_subscriptions_per_rpc=2 * len(topics),
-            max_subscriptions_per_peer=len(topics),
-            allowed_topics=topics,
-        )
-        # Message numbers must grow over restarts; the library begins at the second of the start.
-        self.counter = sequence
-        self._topics = topics
-        self._is_member = is_member
-        self._may_speak = may_speak
-        self._deliver = deliver
-        self._report_mistake = report
-
-    async def stream_handler(self, stream: INetStream) -> None:
-        peer = stream.muxed_conn.peer_id
-        try:
-            await super().stream_handler(stream)
-        except Exception:
-            self._handle_dead_peer(peer)
-            raise
-
-    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
-        if msg_forwarder == self.my_id:
-            await super().push_msg(msg_forwarder, msg)
-            return
-        forwarder = identity_of(msg_forwarder)
-        if forwarder is None or not self._may_speak(forwarder) or not self._is_wanted(msg):
-            return
-        try:
-            await super().push_msg(msg_forwarder, msg)
-        except Exception as error:
-            self._report_mistake(forwarder, error)
-
-    def renew(self, member: PublicKey) -> None:
-        """One connection with a member is over: speaks on another, if there is one.
-
-        The library keeps to the dead one's stream, silently, where the other came up before this one ended.
-        """
-        peer = peer_id(member)
-        stream = self.peers.get(peer)
-        if stream is not None and cast(Yamux, stream.muxed_conn).is_closed:
-            self._handle_dead_peer(peer)
-
-    def _forget_all_subscriptions(self, peer_id: ID) -> None:
-        """A member that is still connected has said what it wants on the connection that is left."""
-        if not self._peer_is_connected(peer_id):
-            super()._forget_all_subscriptions(peer_id)
-
-    async def _handle_new_peer(self, peer_id: ID) -> None:
-        if self._is_member_id(peer_id):
-            await super()._handle_new_peer(peer_id)
-
-    def notify_subscriptions(self, publish_message: rpc_pb2.Message) -> None:
-        """Hands a message over at once; the library puts it in a queue of 32 and loses the rest."""
-        author = identity_of(ID(publish_message.from_id))
-        if author is not None:
-            self._deliver(publish_message.topicIDs[0], author, publish_message.data)
-
-    def _is_wanted(self, message: rpc_pb2.Message) -> bool:
-        return (
-            len(message.topicIDs) == 1
-            and message.topicIDs[0] in self._topics
-            and len(message.data) <= limits.GOSSIP_BYTES_MAX
-            and len(message.seqno) <= SEQUENCE_BYTES_MAX
-            and self._is_member_id(ID(message.from_id))
-        )
-
-    def _is_member_id(self, peer: ID) -> bool:
-        key = identity_of(peer)
-        return key is not None and self._is_member(key)
-
-
-def message_id(message: rpc_pb2.Message) -> bytes:
-    """The id of a gossip message: what it says and where, whoever says it."""
-    topic = "\n".join(message.topicIDs).encode()
-    return digest("gossip", len(topic).to_bytes(4, "big"), topic, message.data)
+    def forget_departed(self) -> None:
+        """Drops the health records that the library opens for connections that end during a check."""
+        for peer in [peer for peer in self.health_data if peer not in self.connections]:
+            del self.health_data[peer]
 
 
 def _no_record(_host: object) -> tuple[bytes, bool]:

@@ -19,16 +19,16 @@ from libp2p.host.ping import ID as PING_ID
 from libp2p.host.ping import PING_LENGTH
 from libp2p.io.exceptions import IOException
 from libp2p.network.stream.net_stream import NetStream
-from libp2p.network.swarm import Swarm
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.tools.anyio_service import background_trio_service
 
 from node.net.budget import TokenBucket
-from node.net.libp2p_guards import Entry, GuardedPubsub, identity_of, negotiate
+from node.net.libp2p_gossip import GuardedPubsub, build_router
+from node.net.libp2p_guards import Entry, PlainSwarm, identity_of, negotiate
 from node.net.libp2p_links import Links, bind
-from node.net.libp2p_setup import build_host, build_router
+from node.net.libp2p_setup import build_host
 from node.net.libp2p_stream import Libp2pStream, finish, reset
 from node.net.outbox import Outbox
 from node.net.peers import ConnectionStatus, Peer, PeerAddress
@@ -88,9 +88,10 @@ class Libp2pTransport:
             connections_max=connections_max,
             admit=self._links.admit,
             report=self._links.blame,
+            open_stream=self._open_raw,
             answer_ping=self._answer_ping,
         )
-        self._swarm = cast(Swarm, self._host.get_network())
+        self._swarm = cast(PlainSwarm, self._host.get_network())
         self._swarm.set_stream_handler(self._enter)
         # Members may open whatever is registered with the host.
         self._for_members = cast(Mapping[TProtocol, Entry], self._host.multiselect.handlers)
@@ -233,6 +234,8 @@ class Libp2pTransport:
         return bucket.take(now_ms)
 
     def _announce(self, member: PublicKey) -> None:
+        if self._pubsub is not None:
+            self._pubsub.join(member)
         for callback in self._callbacks:
             callback(member)
 
@@ -304,26 +307,27 @@ class Libp2pTransport:
         await self._wrap(raw, prepaid=1).echo(PING_LENGTH)
 
     async def _open(self, key: PublicKey, protocol: str) -> Libp2pStream:
+        return self._wrap(await self._open_raw(key, self._protocol_id(protocol)))
+
+    async def _open_raw(self, key: PublicKey, protocol: TProtocol) -> NetStream:
         """A new stream with a connected peer. Raises as `open_stream` does."""
-        raw = None
-        opened = False
+        raw: NetStream | None = None
+        agreed = False
         with trio.move_on_after(limits.STREAM_OPEN_S):
             try:
                 link = await self._links.find(key)
-                raw = await link.connection.new_stream()
+                raw = cast(NetStream, await link.connection.new_stream())
                 await self._host.multiselect_client.select_one_of(
-                    [self._protocol_id(protocol)],
-                    MultiselectCommunicator(raw),
-                    math.ceil(limits.STREAM_OPEN_S),
+                    [protocol], MultiselectCommunicator(raw), math.ceil(limits.STREAM_OPEN_S)
                 )
-                opened = True
-                return self._wrap(raw)
+                agreed = True
+                return raw
             except (MultiselectClientError, MuxedConnError, MuxedStreamError, IOException) as error:
                 raise TransportError(
                     f"the peer does not open {protocol}", "try again, or another clinic"
                 ) from error
             finally:
-                if raw is not None and not opened:
+                if raw is not None and not agreed:
                     await reset(raw)
         raise TransportError(f"the peer did not answer within {limits.STREAM_OPEN_S:g} s")
 

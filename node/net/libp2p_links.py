@@ -11,12 +11,11 @@ from libp2p.io.exceptions import IOException
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
-from libp2p.network.swarm import Swarm
 from multiaddr.exceptions import Error as MultiaddrError
 from multiaddr.multiaddr import Multiaddr
 
 from node.net.budget import Admission, Backoff
-from node.net.libp2p_guards import identity_of, peer_id
+from node.net.libp2p_guards import PlainSwarm, identity_of, peer_id
 from node.net.peers import ConnectionStatus, Link, Peer, PeerAddress, PeerBook, surplus
 from node.ports import Clock
 from protocol import limits
@@ -63,7 +62,7 @@ class Links:
         self._on_end = on_end
         self._admission = Admission(limits.HANDSHAKES_MAX, limits.HANDSHAKES_PER_ADDRESS_MAX)
         self._dials: dict[PublicKey, _Dial] = {}
-        self._swarm: Swarm | None = None
+        self._swarm: PlainSwarm | None = None
         self._nursery: trio.Nursery | None = None
 
     def set_members(self, members: Sequence[PeerAddress]) -> None:
@@ -123,7 +122,7 @@ class Links:
     def statuses(self) -> list[ConnectionStatus]:
         return [self._status(link) for link in self.book.links()]
 
-    async def run(self, swarm: Swarm, sockets: Sequence[trio.SocketListener]) -> None:
+    async def run(self, swarm: PlainSwarm, sockets: Sequence[trio.SocketListener]) -> None:
         """Takes and makes connections until cancelled."""
         self._swarm = swarm
         async with trio.open_nursery() as nursery:
@@ -131,7 +130,7 @@ class Links:
             try:
                 for key, dial in self._dials.items():
                     nursery.start_soon(self._keep_connected, key, dial)
-                nursery.start_soon(self._watch)
+                nursery.start_soon(self._watch, swarm)
                 if sockets:
                     nursery.start_soon(trio.serve_listeners, self._accept, sockets)
                 await trio.sleep_forever()
@@ -259,10 +258,11 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(link.connection.close)
 
-    async def _watch(self) -> None:
+    async def _watch(self, swarm: PlainSwarm) -> None:
         """Closes connections that send more than is read: the muxer holds no one to its window."""
         while True:
             await trio.sleep(WATCH_S)
+            swarm.forget_departed()
             self.book.forget_strangers(self._clock.elapsed_ms())
             for peer in self.book.peers():
                 if sum(map(buffered_bytes, peer.links)) > limits.PEER_BUFFER_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""How the libp2p host and its gossip are put together, with every setting that matters said."""
+"""How the libp2p host is put together, with every setting that matters said."""
 
 import math
 from collections import OrderedDict
@@ -13,7 +13,6 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.host.ping import ID as PING_ID
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.peer.peerstore import PeerStore
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
@@ -35,6 +34,7 @@ def build_host(
     connections_max: int,
     admit: Callable[[PublicKey], bool],
     report: Report,
+    open_stream: Callable[[PublicKey, TProtocol], Awaitable[INetStream]],
     answer_ping: Callable[[INetStream], Awaitable[None]],
 ) -> BasicHost:
     """A host that speaks Noise over TCP and Yamux over Noise, dials and listens only when told to.
@@ -56,6 +56,7 @@ def build_host(
         connection_config=_connection_config(connections_max + limits.HANDSHAKES_MAX),
     )
     return QuietHost(
+        open_stream=open_stream,
         network=swarm,
         enable_mDNS=False,
         enable_upnp=False,
@@ -86,20 +87,4 @@ def _connection_config(connections_max: int) -> ConnectionConfig:
         ping_timeout=PING_S,
         abort_connection_on_ping_failure=True,
         record_ping_latency_in_peerstore=False,
-    )
-
-
-def build_router() -> GossipSub:
-    """GossipSub 1.1 for a few dozen clinics. Adaptive gossip and spam protection slow a small mesh down."""
-    return GossipSub(
-        protocols=[PROTOCOL_ID_V11],
-        degree=6,
-        degree_low=4,
-        degree_high=12,
-        heartbeat_initial_delay=0.1,
-        heartbeat_interval=1,
-        do_px=False,
-        adaptive_gossip_enabled=False,
-        spam_protection_enabled=False,
-        eclipse_protection_enabled=False,
     )

@@ -20,19 +20,55 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.pubsub.pb import rpc_pb2
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
 from protocol.keys import PublicKey
+from tests.e2e.payloads import (
+    BARE_BYTES as BARE_BYTES,
+)
+from tests.e2e.payloads import (
+    FRAMES as FRAMES,
+)
+from tests.e2e.payloads import (
+    HELLO as HELLO,
+)
+from tests.e2e.payloads import (
+    PEER_ID_PREFIX as PEER_ID_PREFIX,
+)
+from tests.e2e.payloads import (
+    PROPOSALS as PROPOSALS,
+)
+from tests.e2e.payloads import (
+    fake_subscriptions as fake_subscriptions,
+)
+from tests.e2e.payloads import (
+    gossip_in as gossip_in,
+)
+from tests.e2e.payloads import (
+    gossip_with_garbage_key as gossip_with_garbage_key,
+)
+from tests.e2e.payloads import (
+    line as line,
+)
+from tests.e2e.payloads import (
+    malformed_gossip as malformed_gossip,
+)
+from tests.e2e.payloads import (
+    subscription as subscription,
+)
+from tests.e2e.payloads import (
+    unsigned_gossip as unsigned_gossip,
+)
+from tests.e2e.payloads import (
+    varint as varint,
+)
 
-HELLO = b"/multistream/1.0.0"
 YAMUX = "/yamux/1.0.0"
 MESHSUB = "/meshsub/1.1.0"
 PING = "/ipfs/ping/1.0.0"
 DATA, WINDOW, PINGING, GO_AWAY = 0, 1, 2, 3
 SYN, ACK, FIN, RST = 1, 2, 4, 8
-PEER_ID_PREFIX = bytes.fromhex("002408011220")
 GONE = (BaseLibp2pError, trio.BrokenResourceError, trio.ClosedResourceError)
 PATIENCE_S = 20.0
 
@@ -47,19 +83,6 @@ class Target:
 
 
 Attack = Callable[[Target], Awaitable[None]]
-
-
-def varint(number: int) -> bytes:
-    encoded = b""
-    while number > 0x7F:
-        encoded += bytes((number & 0x7F | 0x80,))
-        number >>= 7
-    return encoded + bytes((number,))
-
-
-def line(text: bytes) -> bytes:
-    """A line of protocol negotiation."""
-    return varint(len(text) + 1) + text + b"\n"
 
 
 # Before authentication.
@@ -95,17 +118,18 @@ async def is_offer_taken(target: Target, protocol: str) -> bool:
             return protocol.encode() in heard
 
 
-async def stream_endless_line(target: Target, *, octets: int) -> int:
-    """Announces a line of 1 GiB and sends up to `octets` of it; how many the node took before it cut."""
+async def stream_endless_line(target: Target, *, pieces: int) -> int:
+    """Announces a line of 1 GiB and sends up to so many pieces of it; how many went out before the cut."""
     socket = await trio.open_tcp_stream(target.host, target.port)
-    piece, sent = bytes(65_536), 0
+    sent = 0
     with trio.fail_after(PATIENCE_S):
         async with socket:
             try:
                 await socket.send_all(line(HELLO) + varint(1 << 30))
-                while sent < octets:
-                    await socket.send_all(piece)
-                    sent += len(piece)
+                while sent < pieces:
+                    await socket.send_all(bytes(65_536))
+                    sent += 1
+                    await trio.sleep(0.002)
             except trio.BrokenResourceError:
                 pass
     return sent
@@ -124,11 +148,19 @@ async def idle_sockets(target: Target, count: int) -> AsyncIterator[None]:
 
 
 class Attacker:
-    """A connection that has passed Noise, on which anything may be written."""
+    """A connection that has passed Noise, on which anything may be written.
+
+    While it reads it answers pings, so that it is not taken for dead, and agrees to what is in `speaks`;
+    what the node then says there is in `heard`, and `asked` are the protocols it wanted.
+    """
 
     def __init__(self, secured: object) -> None:
         self._secured: object = secured
         self._next_id = 1
+        self._theirs: dict[int, str] = {}
+        self.speaks = {PING}
+        self.asked: list[str] = []
+        self.heard = b""
 
     async def write(self, octets: bytes) -> None:
         await self._secured.write(octets)  # type: ignore[attr-defined]
@@ -155,15 +187,15 @@ class Attacker:
         return stream
 
     async def open_protocol(self, protocol: str) -> int | None:
-        """A new stream on which the node agreed to `protocol`; None where it said no."""
+        """A new stream on which the node agreed to `protocol`; None where it did not."""
         stream = await self.open()
         await self.frame(DATA, 0, stream, line(HELLO) + line(protocol.encode()))
         heard = b""
         while not heard.endswith(line(protocol.encode())):
-            kind, _, which, body = await self.read_frame()
-            if kind == DATA and which == stream:
+            kind, flags, which, body = await self.read_frame()
+            if which == stream and kind == DATA:
                 heard += body
-            if heard.endswith(line(b"na")):
+            if heard.endswith(line(b"na")) or (which == stream and flags & RST):
                 return None
         return stream
 
@@ -171,18 +203,9 @@ class Attacker:
         """(type, flags, stream, body); for other frames than data the body is their number."""
         _, kind, flags, stream, length = struct.unpack("!BBHII", await self._read(12))
         body = await self._read(length) if kind == DATA else length.to_bytes(4, "big")
+        if stream and stream % 2 == 0:
+            await self._oblige(kind, flags, stream, body)
         return kind, flags, stream, body
-
-    async def answer_streams(self, octets: bytes) -> None:
-        """Sends `octets` on every stream that the node opens, and ends it, until cancelled or cut off."""
-        try:
-            while True:
-                _, flags, stream, _ = await self.read_frame()
-                if flags & SYN and stream:
-                    await self.frame(WINDOW, ACK, stream)
-                    await self.frame(DATA, FIN, stream, octets)
-        except GONE:
-            return
 
     async def is_cut(self) -> bool:
         """Waits for the node to close the connection."""
@@ -202,6 +225,43 @@ class Attacker:
                     return
         except GONE:
             return
+
+    async def answer_streams(self, octets: bytes) -> None:
+        """Sends `octets` on every stream that the node opens, and ends it, until cancelled or cut off."""
+        self._oblige = self._ignore  # type: ignore[method-assign]
+        try:
+            while True:
+                _, flags, stream, _ = await self.read_frame()
+                if flags & SYN and stream:
+                    await self.frame(DATA, FIN, stream, octets)
+        except GONE:
+            return
+
+    async def _oblige(self, kind: int, flags: int, stream: int, body: bytes) -> None:
+        """Plays the polite peer on a stream that the node opened."""
+        if flags & SYN:
+            self._theirs[stream] = ""
+            await self.frame(DATA, 0, stream, line(HELLO))
+        if kind != DATA or stream not in self._theirs:
+            return
+        if self._theirs[stream] == PING:
+            await self.frame(DATA, 0, stream, body)
+        elif self._theirs[stream]:
+            self.heard += body
+        else:
+            await self._agree(stream, body)
+
+    async def _agree(self, stream: int, body: bytes) -> None:
+        for text in body.split(b"\n"):
+            proposal = text[1:].decode()
+            if not proposal or text[1:] == HELLO:
+                continue
+            self.asked.append(proposal)
+            self._theirs[stream] = proposal if proposal in self.speaks else ""
+            await self.frame(DATA, 0, stream, line(proposal.encode() if self._theirs[stream] else b"na"))
+
+    async def _ignore(self, kind: int, flags: int, stream: int, body: bytes) -> None:
+        pass
 
     async def _read(self, count: int) -> bytes:
         octets: bytes = await self._secured.read(count)  # type: ignore[attr-defined]
@@ -251,15 +311,14 @@ async def send_on(target: Target, seed: bytes, protocol: str, octets: bytes) -> 
         return True
 
 
-async def flood_with_streams(target: Target, seed: bytes, count: int) -> None:
+async def flood_with_streams(attacker: Attacker, count: int) -> None:
     """Opens `count` streams at once and says nothing on them."""
-    async with attack_as(target, seed) as attacker:
-        try:
-            for _ in range(count):
-                await attacker.open()
-        except GONE:
-            return
-        await attacker.settle()
+    try:
+        for _ in range(count):
+            await attacker.open()
+    except GONE:
+        return
+    await attacker.settle()
 
 
 async def overrun_window(target: Target, seed: bytes, protocol: str, octets: int) -> bool:
@@ -288,42 +347,6 @@ async def garble_muxer(target: Target, seed: bytes) -> None:
         await attacker.frame(DATA, SYN, 99, bytes(100), length=5_000_000)
 
 
-def malformed_gossip() -> bytes:
-    """An RPC that is no protobuf: 21 bytes that stop an unguarded host."""
-    return varint(20) + b"\xff" * 20
-
-
-def gossip_with_garbage_key(topic: str) -> bytes:
-    """A message whose author is a hash, and whose key does not decode."""
-    message = rpc_pb2.Message(
-        from_id=bytes.fromhex("1220") + bytes(32), seqno=bytes(8), data=b"x", topicIDs=[topic]
-    )
-    message.signature, message.key = bytes(64), b"\xff\xfe\xfd"
-    return _rpc(message)
-
-
-def unsigned_gossip(topic: str, author: PublicKey) -> bytes:
-    """A message in the name of a member, without a signature."""
-    return _rpc(
-        rpc_pb2.Message(
-            from_id=PEER_ID_PREFIX + author[1:], seqno=bytes(8), data=b"forged", topicIDs=[topic]
-        )
-    )
-
-
-def fake_subscriptions(count: int) -> bytes:
-    rpc = rpc_pb2.RPC()
-    for number in range(count):
-        rpc.subscriptions.add(subscribe=True, topicid=f"topic-{number}")
-    octets: bytes = rpc.SerializeToString()
-    return varint(len(octets)) + octets
-
-
-def _rpc(message: rpc_pb2.Message) -> bytes:
-    octets: bytes = rpc_pb2.RPC(publish=[message]).SerializeToString()
-    return varint(len(octets)) + octets
-
-
 async def _until_stream_ends(attacker: Attacker, stream: int) -> None:
     """Reads until the node ends `stream`, in whatever way, or the connection."""
     try:
@@ -333,41 +356,3 @@ async def _until_stream_ends(attacker: Attacker, stream: int) -> None:
                 return
     except GONE:
         return
-
-
-BARE_BYTES = {
-    "nothing": b"",
-    "an HTTP request": b"GET / HTTP/1.1\r\nHost: clinic\r\n\r\n",
-    "0xff a thousand times": b"\xff" * 1000,
-    "a truncated line": line(HELLO)[:7],
-    "an endless number": b"\x80" * 64,
-    "a line that is not UTF-8": line(HELLO) + line(b"\xff\xfe"),
-    "64 KiB of zeros": bytes(65_536),
-    "half a Noise handshake": line(HELLO) + line(b"/noise") + b"\x00\x20" + bytes(16),
-    "a wrong Noise handshake": line(HELLO)
-    + line(b"/noise")
-    + b"\x00\x20"
-    + bytes(32)
-    + b"\x00\x60"
-    + bytes(96),
-}
-
-PROPOSALS = {
-    "nothing": b"",
-    "not UTF-8": line(b"\xff\xfe"),
-    "an empty line": line(b""),
-    "a line of no length": varint(0),
-    "NUL": line(b"\x00"),
-    "an over-long line": line(b"a" * 4000),
-    "an endless number": b"\x80" * 20,
-    "a request for the list, again and again": line(b"ls") * 200,
-    "0xff": b"\xff" * 200,
-}
-
-FRAMES = {
-    "nothing": b"",
-    "0xff": b"\xff" * 200,
-    "a frame of 4 GiB": b"\xff\xff\xff\xff" + bytes(100),
-    "half a frame": b"\x00\x00\x00\x40" + bytes(8),
-    "zeros": bytes(5000),
-}

@@ -1,0 +1,161 @@
+"""The muxer of a connection, mended: py-libp2p's Yamux polls, and lets two busy ends block each other."""
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from libp2p.abc import ISecureConn
+from libp2p.io.exceptions import ConnectionClosedError, IOException
+from libp2p.peer.id import ID
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
+from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.yamux.yamux import (
+    FLAG_ACK,
+    FLAG_RST,
+    HEADER_SIZE,
+    TYPE_DATA,
+    YAMUX_HEADER_FORMAT,
+    Yamux,
+    YamuxStream,
+)
+
+from protocol import limits
+from protocol.errors import RemoteProtocolError
+
+CLOSE_S: Final = 1.0
+CLOSED_CHECK_S: Final = 0.05
+FLAGS_AT: Final = slice(2, 4)  # in the header of a frame
+ANSWERS_MAX: Final = 4096
+# A full frame fills one Noise message; the library's overflow it by 17 bytes.
+FRAME_BYTES_MAX: Final = MAX_PLAINTEXT_LENGTH - HEADER_SIZE
+
+
+class CalmStream(YamuxStream):
+    """A stream that sends credit by the half window and waits for credit without polling.
+
+    The library answers each read, even of one byte, with an update, lets the window grow to 16 MiB after a
+    few of them, and looks for credit every 10 ms. Here the window is 256 KiB, as the protocol has it, and
+    `RECEIVE_WINDOW_BYTES` once half of that was read.
+    """
+
+    _send_window = 0
+    _credit: trio.Event | None = None
+
+    @property
+    def send_window(self) -> int:
+        """Bytes that we may send."""
+        return self._send_window
+
+    @send_window.setter
+    def send_window(self, count: int) -> None:
+        self._send_window = count
+        if count > 0 and self._credit is not None:
+            self._credit.set()
+
+    async def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            if self.send_window <= 0:
+                await self._wait_for_credit()
+            if self.send_closed or self.closed:
+                raise MuxedStreamError("stream is closed for sending")
+            count = min(len(rest), self.send_window, FRAME_BYTES_MAX)
+            self.send_window -= count
+            header = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, self.stream_id, count)
+            await self.conn._write_frame(header + rest[:count])
+            rest = rest[count:]
+
+    async def _wait_for_credit(self) -> None:
+        """Until there is credit or the stream is closed, of which nothing tells us."""
+        deadline = trio.current_time() + limits.WRITE_S
+        while self.send_window <= 0 and not self.closed:
+            if trio.current_time() > deadline:
+                raise MuxedStreamError("the peer reads nothing")
+            self._credit = trio.Event()
+            with trio.move_on_after(CLOSED_CHECK_S):
+                await self._credit.wait()
+
+    async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
+        waiting = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        credit = self.target_recv_window - self.recv_window - waiting
+        if credit < self.target_recv_window // 2 or self.recv_closed:
+            return
+        credit += limits.RECEIVE_WINDOW_BYTES - self.target_recv_window
+        self.target_recv_window = limits.RECEIVE_WINDOW_BYTES
+        self.recv_window += credit
+        # The bytes are out of the buffer already: a cancelled update would lose them.
+        with trio.CancelScope() as scope:
+            scope.shield = True
+            await self.send_window_update(credit)
+
+
+class GuardedYamux(Yamux):
+    """One connection's muxer. Its failures, and writes that block, cost that connection only.
+
+    What it must answer to the peer, such as the opening of a stream, has a queue and a writer of its own.
+    The library writes it from the loop that reads; two ends that both send much then wait for each other.
+    """
+
+    def __init__(self, secured: ISecureConn, peer: ID, report: Callable[[Exception], None]) -> None:
+        super().__init__(secured, peer)
+        self._report = report
+        self._answers: list[bytes] = []
+        self._has_answers = trio.Event()
+
+    async def start(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_answers)
+                await super().start()
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            self._report(error)
+            await self._cut()
+
+    async def _write_frame(self, data: bytes) -> None:
+        flags = int.from_bytes(data[FLAGS_AT], "big")
+        if not flags & (FLAG_ACK | FLAG_RST):
+            await self._write_whole(data)
+        elif len(self._answers) < ANSWERS_MAX:
+            self._answers.append(data)
+            self._has_answers.set()
+            await trio.lowlevel.checkpoint()
+        else:
+            self._report(RemoteProtocolError("the peer asks much and reads nothing"))
+            await self._cut()
+
+    async def _write_answers(self) -> None:
+        try:
+            while True:
+                await self._has_answers.wait()
+                self._has_answers = trio.Event()
+                answers, self._answers = self._answers, []
+                await self._write_whole(b"".join(answers))
+        except IOException:
+            pass  # the connection is over, as the loop that reads has seen too
+
+    async def _write_whole(self, data: bytes) -> None:
+        """Writes all of `data`, or ends the connection: half a frame would garble all that follows."""
+        async with self._write_lock:
+            if self.event_closed.is_set():
+                raise ConnectionClosedError("connection is closed")
+            with trio.move_on_after(limits.WRITE_S) as scope:
+                scope.shield = True
+                await self.secured_conn.write(data)
+        if scope.cancelled_caught:
+            await self._cut()
+            raise ConnectionClosedError("connection closed: the peer takes no bytes")
+
+    async def close(self, error_code: int = 0) -> None:
+        with trio.move_on_after(CLOSE_S) as scope:
+            scope.shield = True
+            await super().close(error_code)
+        if scope.cancelled_caught:
+            await self._cut()
+
+    async def _cut(self) -> None:
+        """Ends the connection without a word to the peer."""
+        with trio.CancelScope(shield=True):
+            await self.secured_conn.close()
+            await self._cleanup_on_error()
