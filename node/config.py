@@ -61,9 +61,11 @@ class Clinic(Section, frozen=True, kw_only=True):
 
 
 class NetworkSection(Section, frozen=True, kw_only=True):
-    """`listen` are multiaddresses; a light client listens nowhere unless told to."""
+    """`listen` are multiaddresses; a light client listens nowhere unless told to. `announce` are those
+    under which others reach this clinic, on its card, where they are not the same."""
 
     listen: Annotated[tuple[Address, ...], msgspec.Meta(max_length=limits.ADDRESSES_MAX)]
+    announce: Annotated[tuple[Address, ...], msgspec.Meta(max_length=limits.ADDRESSES_MAX)] = ()
     genesis: Path
     clinics: Annotated[tuple[Clinic, ...], msgspec.Meta(max_length=limits.MEMBERS_MAX)] = ()
 
@@ -122,7 +124,7 @@ _TYPES: Final[Mapping[str, Any]] = {
     for section, kind in _SECTIONS.items()
     for field in msgspec.structs.fields(kind)
 }
-_LISTS: Final = ("network.listen", "network.clinics")
+_LISTS: Final = ("network.listen", "network.announce", "network.clinics")
 
 
 def load_config(
@@ -212,6 +214,10 @@ def _contradictions(config: Config) -> Iterator[str]:
     for problem in map(listen_problem, config.network.listen):
         if problem:
             yield f"network.listen: {problem}"
+    for address in config.network.announce:
+        problem = dial_problem(address)
+        if problem or names_peer(address):
+            yield f"network.announce: {problem or f'{address!r} names a peer, which the card does already'}"
     names: set[str] = set()
     for clinic in config.network.clinics:
         if clinic.name in names:

@@ -82,9 +82,14 @@ def read_genesis(text: str) -> Genesis:
         ) from error
 
 
+def read_genesis_file(path: Path) -> Genesis:
+    """The genesis of a file. Raises UserError GENESIS: not there, or it is none."""
+    return read_genesis(_text_of(path))
+
+
 def load_genesis(path: Path) -> Genesis | None:
     """The genesis that this node joined, None where it has joined no network. Raises UserError GENESIS."""
-    return read_genesis(_text_of(path)) if path.exists() else None
+    return read_genesis_file(path) if path.exists() else None
 
 
 def keep_genesis(path: Path, genesis: Genesis) -> None:

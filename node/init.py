@@ -1,18 +1,17 @@
 """`init`: a new node's keys and files. Nothing that exists is touched."""
 
-import getpass
 import json
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from node import paths
 from node.adapters import SystemEntropy
+from node.addresses import dial_problem
 from node.config import Config
-from node.founding import keep_genesis, read_genesis
+from node.founding import keep_genesis, load_genesis, read_genesis_file
 from node.keystore import (
     NEXT_KEY_HASHES,
     PASSPHRASE_BYTES_MAX,
@@ -21,10 +20,11 @@ from node.keystore import (
     create_keyfile,
     read_passphrase_file,
 )
+from node.prompts import ask_new_passphrase, is_person_there, show_words
 from node.store.durable import create_durably
 from node.store.votefile import create_vote_file
 from protocol.armour import wrap
-from protocol.blocks import Member, sign_card
+from protocol.blocks import Genesis, Member, sign_card
 from protocol.codec import encode
 from protocol.errors import Code, UserError
 from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey, fingerprint
@@ -39,8 +39,6 @@ from protocol.wallet import (
 )
 
 _WILDCARDS: Final = ("/ip4/0.0.0.0/", "/ip6/::/")
-_WORDS_ASKED_BACK: Final = 3
-_QUOTED: Final = json.dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,11 @@ def initialise(
     is_json: bool,
 ) -> None:
     """Makes the data directory of a clinic or a light client and says what comes next. With
-    `write_config`, the settings given are kept in it as `config.toml`.
+    `write_config`, the settings given are kept in it as `config.toml`. On a failure nothing is left.
 
     Raises:
-        UserError: there are keys already, no passphrase, no address that others can reach, or a genesis
-            file that is none.
+        UserError: there are keys already, no passphrase, no address that others can reach, a genesis
+            file that is none, or a clinic that is not in it.
     """
     data_dir = config.node.data_dir
     if paths.keyfile(data_dir).exists():
@@ -82,121 +80,163 @@ def initialise(
             "use another --data-dir for another node",
             code=Code.ALREADY_INITIALISED,
         )
-    text = None if genesis is None else genesis.read_text("ascii") if genesis.is_file() else ""
-    founding = None if text is None else read_genesis(text)
-    secret = _passphrase(passphrase_file or config.keys.passphrase_file, insecure=insecure)
-    if config.node.role == "clinic":
-        node_id, words = _make_clinic(config, secret), None
-    else:
-        node_id, words = _make_wallet(config, secret)
-    if founding is not None:
-        keep_genesis(config.network.genesis, founding)
+    founding = None if genesis is None else read_genesis_file(genesis)
+    chosen = _chosen(founding, clinics)
+    files: dict[Path, bytes] = {}
     if write_config:
-        content = _config_text(config, clinics, passphrase_file)
-        create_durably(paths.config(data_dir), content.encode())
-    _report(config, node_id, words, write_config=write_config, is_json=is_json)
+        files[paths.config(data_dir)] = _config_text(config, chosen, passphrase_file).encode()
+    if founding is not None and load_genesis(config.network.genesis) is None:
+        files[config.network.genesis] = wrap("GENESIS", encode(founding)).encode("ascii")
+    elif founding is not None:
+        keep_genesis(config.network.genesis, founding)
+    is_clinic = config.node.role == "clinic"
+    keys = _clinic_keys() if is_clinic else None
+    if keys is not None:
+        files[paths.card(data_dir)] = _card(config, keys)
+    secret = None if insecure else _passphrase(passphrase_file or config.keys.passphrase_file)
+    if keys is not None:
+        _make(data_dir, files, keys, secret)
+        _report(config, SigningKey(keys.identity_seed).public, files, is_json=is_json)
+        return
+    words, wallet = _new_wallet()
+    is_shown = is_person_there() and not is_json
+    if is_shown:
+        show_words(words, SystemEntropy())
+    _make(data_dir, files, wallet, secret)
+    name = wallet_id(HotMaster(wallet.hot_master))
+    _report(config, name, files, words="" if is_shown else words, is_json=is_json)
 
 
-def _passphrase(file: Path | None, *, insecure: bool) -> bytes | None:
-    if file is not None:
-        return read_passphrase_file(file)
-    if insecure:
-        return None
-    if not sys.stdin.isatty():
-        raise UserError(
-            "the keys need a passphrase",
-            "give --passphrase-file, or --insecure-no-passphrase to keep them in the clear",
-            code=Code.USAGE,
-        )
-    first = getpass.getpass("New passphrase: ")
-    if not first or first != getpass.getpass("The same again: "):
-        raise UserError("the two are not the same, or empty", "try again", code=Code.WRONG_PASSPHRASE)
-    return first.encode()
+def _passphrase(file: Path | None) -> bytes:
+    return ask_new_passphrase() if file is None else read_passphrase_file(file)
 
 
-def _make_clinic(config: Config, secret: bytes | None) -> PublicKey:
-    entropy, data_dir = SystemEntropy(), config.node.data_dir
-    addresses = tuple(item for item in config.network.listen if not item.startswith(_WILDCARDS))
-    if not config.node.name or not addresses:
-        raise UserError(
-            "a clinic needs a name and an address that the others can reach",
-            "give both: --name NAME --listen /ip4/192.0.2.7/tcp/4001",
-            code=Code.USAGE,
-        )
-    keys = ClinicKeys(
+def _clinic_keys() -> ClinicKeys:
+    entropy = SystemEntropy()
+    return ClinicKeys(
         identity_seed=entropy.bytes(SEED_BYTES),
         vote_seed=entropy.bytes(SEED_BYTES),
         enc_seed=entropy.bytes(SEED_BYTES),
         at_rest_key=entropy.bytes(SEED_BYTES),
     )
-    identity, vote = SigningKey(keys.identity_seed), SigningKey(keys.vote_seed)
-    seal_key = OpeningKey(keys.enc_seed).public
-    member = Member(config.node.name, identity.public, vote.public, seal_key, addresses)
-    _make_directory(data_dir)
-    create_keyfile(paths.keyfile(data_dir), keys, secret, entropy)
-    create_vote_file(paths.votes(data_dir))
-    card = wrap("CARD", encode(sign_card(member, identity, vote)))
-    create_durably(paths.card(data_dir), card.encode("ascii"))
-    return identity.public
 
 
-def _make_wallet(config: Config, secret: bytes | None) -> tuple[PublicKey, str]:
-    entropy, data_dir = SystemEntropy(), config.node.data_dir
-    root = entropy.bytes(ENTROPY_BYTES)
-    words = words_of(root)
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        _show_words(words)
+def _new_wallet() -> tuple[str, WalletKeys]:
+    """The 24 words, which nothing keeps, and what the device keeps."""
+    root = SystemEntropy().bytes(ENTROPY_BYTES)
     hashes = next_key_hashes(cold_master(root), 0, NEXT_KEY_HASHES)
-    _make_directory(data_dir)
-    keys = WalletKeys(hot_master(root).secret, hashes)
-    create_keyfile(paths.keyfile(data_dir), keys, secret, entropy)
-    return wallet_id(HotMaster(keys.hot_master)), words
+    return words_of(root), WalletKeys(hot_master(root).secret, hashes)
 
 
-def _make_directory(data_dir: Path) -> None:
+def _card(config: Config, keys: ClinicKeys) -> bytes:
+    """The card file. Raises UserError USAGE where it would be of no use to the others."""
+    addresses = config.network.announce or tuple(
+        address for address in config.network.listen if not dial_problem(address) and not _is_any(address)
+    )
+    if not config.node.name or not addresses:
+        raise UserError(
+            "a clinic needs a name and an address that the others can reach",
+            "give both: --name NAME --listen /ip4/192.0.2.7/tcp/4001, or set network.announce",
+            code=Code.USAGE,
+        )
+    identity, vote = SigningKey(keys.identity_seed), SigningKey(keys.vote_seed)
+    sealing = OpeningKey(keys.enc_seed).public
+    member = Member(config.node.name, identity.public, vote.public, sealing, addresses)
+    return wrap("CARD", encode(sign_card(member, identity, vote))).encode("ascii")
+
+
+def _is_any(address: str) -> bool:
+    """Whether an address to listen on stands for all of this machine's."""
+    return address.startswith(_WILDCARDS)
+
+
+def _make(
+    data_dir: Path, files: Mapping[Path, bytes], keys: ClinicKeys | WalletKeys, secret: bytes | None
+) -> None:
+    """Writes everything, the key file last: where that is there, all is."""
+    made: list[Path] = []
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
+        if isinstance(keys, ClinicKeys):
+            create_vote_file(paths.votes(data_dir))
+            made.append(paths.votes(data_dir))
+        for path, content in files.items():
+            create_durably(path, content)
+            made.append(path)
+        if isinstance(keys, ClinicKeys):
+            create_keyfile(paths.keyfile(data_dir), keys, secret, SystemEntropy())
+        else:
+            create_keyfile(paths.keyfile(data_dir), keys, secret, SystemEntropy())
+    except BaseException as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise UserError(
+                f"{error.filename} is there already, from another node or an `init` that was cut off",
+                "use another --data-dir, or move it away",
+                code=Code.ALREADY_INITIALISED,
+            ) from error
+        if isinstance(error, OSError):
+            raise UserError(
+                f"cannot make the files of a node in {data_dir}: {error.strerror}",
+                "choose another directory with --data-dir",
+                code=Code.CONFIG,
+            ) from error
+        raise
+
+
+def _chosen(genesis: Genesis | None, names: Sequence[str]) -> list[Member]:
+    """The members a light client is to ask. Raises UserError USAGE: no genesis file, or not in it."""
+    if names and genesis is None:
         raise UserError(
-            f"cannot make the data directory {data_dir}: {error.strerror}",
-            "choose another with --data-dir",
-            code=Code.CONFIG,
-        ) from error
+            "--clinic names a clinic of a genesis file", "give that too: --genesis FILE", code=Code.USAGE
+        )
+    members = {} if genesis is None else {member.name: member for member in genesis.members}
+    for name in names:
+        if name not in members:
+            raise UserError(
+                f"no clinic of this network is called {name}",
+                f"its clinics are: {', '.join(sorted(members))}",
+                code=Code.USAGE,
+            )
+        if not members[name].addresses:
+            raise UserError(f"{name} has no address", "choose another clinic", code=Code.USAGE)
+    return [members[name] for name in dict.fromkeys(names)]
 
 
-def _show_words(words: str) -> None:
-    """Shows the words once and asks some of them back, so that they are on paper before they are gone."""
-    listed = words.split()
-    print("Write these 24 words on paper. They are shown once, and whoever has them has your records.\n")
-    for row in range(0, len(listed), 6):
-        print("  ".join(f"{row + at + 1:2} {word:10}" for at, word in enumerate(listed[row : row + 6])))
-    places: set[int] = set()
-    while len(places) < _WORDS_ASKED_BACK:
-        places.add(SystemEntropy().below(len(listed)))
-    for place in sorted(places):
-        while input(f"\nWord number {place + 1}: ").strip().lower() != listed[place]:
-            print("That is not it. Look at your paper.")
-
-
-def _config_text(config: Config, clinics: Sequence[str], passphrase_file: Path | None) -> str:
+def _config_text(config: Config, clinics: Sequence[Member], passphrase_file: Path | None) -> str:
     """The settings that were given, as a file that people go on editing."""
-    lines = ["[node]", f"role = {_QUOTED(config.node.role)}", f"name = {_QUOTED(config.node.name)}", ""]
-    if config.network.listen:
-        lines += ["[network]", f"listen = {_QUOTED(list(config.network.listen))}", ""]
-    for clinic in clinics:
-        name, _, address = clinic.partition("=")
-        lines += ["[[network.clinics]]", f"name = {_QUOTED(name)}", f"address = {_QUOTED(address)}", ""]
+    lines = ["[node]", f"role = {_quoted(config.node.role)}", f"name = {_quoted(config.node.name)}", ""]
+    network = [
+        f"{key} = {_quoted(list(getattr(config.network, key)))}"
+        for key in ("listen", "announce")
+        if getattr(config.network, key)
+    ]
+    if network:
+        lines += ["[network]", *network, ""]
+    for member in clinics:
+        lines += [
+            "[[network.clinics]]",
+            f"name = {_quoted(member.name)}",
+            f"address = {_quoted(member.addresses[0])}",
+            f"id = {_quoted(member.id_key.hex())}",
+            "",
+        ]
     if passphrase_file is not None:
-        lines += ["[keys]", f"passphrase_file = {_QUOTED(str(passphrase_file.absolute()))}", ""]
+        lines += ["[keys]", f"passphrase_file = {_quoted(str(passphrase_file.absolute()))}", ""]
     return "\n".join(lines)
 
 
+def _quoted(value: object) -> str:
+    """A string or list of strings in TOML, whose escapes are those of JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _report(
-    config: Config, node_id: PublicKey, words: str | None, *, write_config: bool, is_json: bool
+    config: Config, node_id: PublicKey, files: Iterable[Path], *, words: str = "", is_json: bool
 ) -> None:
     data_dir, is_clinic = config.node.data_dir, config.node.role == "clinic"
-    made = [paths.keyfile(data_dir)] + ([paths.config(data_dir)] if write_config else [])
-    made += [paths.votes(data_dir), paths.card(data_dir)] if is_clinic else []
+    made = [paths.keyfile(data_dir), *([paths.votes(data_dir)] if is_clinic else []), *files]
     following = "chartmesh start" if is_clinic else "chartmesh my code --clinic NAME"
     if is_json:
         document: dict[str, Any] = {
@@ -207,11 +247,11 @@ def _report(
             "files": [str(path) for path in made],
             "next": following,
         }
-        print(json.dumps(document if words is None else {**document, "words": words}))
+        print(json.dumps({**document, "words": words} if words else document))
         return
-    print(f"{config.node.role} {config.node.name}  {fingerprint(node_id)}")
+    print(" ".join(filter(None, (config.node.role, config.node.name, fingerprint(node_id)))))
     for path in made:
         print(f"made {path}")
-    if words is not None and not sys.stdout.isatty():
-        print(f"words {words}")
+    if words:
+        print(f"words, shown this once: {words}")
     print(f"next: {following}")
