@@ -42,7 +42,10 @@ def create(settings: Settings, name: str, output: Path | None, cards: tuple[Path
 @pass_settings
 def join(settings: Settings, genesis: Path) -> int:
     """Join the network of a genesis file."""
-    result = call(settings.place, NetworkJoin(genesis=_genesis_text(genesis)), timeout_s=_ANSWER_S)
+    text = _genesis_text(genesis)
+    if not launch.is_running(settings.place):
+        launch.become(launch.node_program("node", *_join_arguments(settings, genesis)))
+    result = call(settings.place, NetworkJoin(genesis=text), timeout_s=_ANSWER_S)
     if settings.is_json:
         render.document(result)
     else:
@@ -74,6 +77,14 @@ def members(settings: Settings) -> None:
         ),
         empty="this node has no network yet",
     )
+
+
+def _join_arguments(settings: Settings, genesis: Path) -> list[str]:
+    """For a node that does not run: its program then keeps the file itself."""
+    arguments = ["network", "join", "--data-dir", str(settings.place.data_dir)]
+    if settings.config is not None:
+        arguments += ["--config", str(settings.config.absolute())]
+    return [*arguments, *json_flag(settings), str(genesis.absolute())]
 
 
 def _genesis_text(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from node import paths
 from node.config import Config, load_config
-from node.founding import create_network
+from node.founding import create_network, join_network
 from node.init import Passphrase, initialise
 from node.telling import exit_of
 from protocol.errors import Code, UserError
@@ -32,7 +32,14 @@ def _parser() -> argparse.ArgumentParser:
     init = jobs.add_parser("init", help="make a node's keys and files")
     init.set_defaults(job=_init)
     _init_options(init)
-    create = jobs.add_parser("network").add_subparsers(required=True).add_parser("create")
+    network = jobs.add_parser("network", help="found or join a network").add_subparsers(required=True)
+    join = network.add_parser("join", help="join while the daemon is not running")
+    join.set_defaults(job=_join)
+    join.add_argument("--config", type=Path)
+    join.add_argument("--data-dir", type=Path)
+    join.add_argument("--json", action="store_true")
+    join.add_argument("genesis", type=Path)
+    create = network.add_parser("create", help="make a genesis file of the founders' cards")
     create.set_defaults(job=_create)
     create.add_argument("--name", required=True)
     create.add_argument("-o", "--output", type=Path)
@@ -98,6 +105,12 @@ def _init(options: argparse.Namespace) -> None:
         write_config=options.config is None and not paths.config(config.node.data_dir).exists(),
         is_json=options.json,
     )
+
+
+def _join(options: argparse.Namespace) -> None:
+    config = _config(options, node__data_dir=options.data_dir)
+    with paths.lock_data_dir(config.node.data_dir):
+        join_network(config, options.genesis, is_json=options.json)
 
 
 def _create(options: argparse.Namespace) -> None:

@@ -6,11 +6,11 @@ from typing import assert_never
 
 from node.clinic import Clinic
 from node.control import Exchange
-from node.founding import read_genesis
+from node.founding import joined, read_genesis
 from node.light.client import LightClient
 from node.net.peers import ConnectionStatus
 from node.status import Self, clinic_status, light_status, members_of, peers_of, status_without_network
-from protocol.blocks import Genesis, genesis_committee, network_id
+from protocol.blocks import Genesis
 from protocol.control import (
     AccessList,
     AccessShow,
@@ -119,13 +119,7 @@ class Answers:
 
     async def _join_network(self, genesis: Genesis) -> NetworkJoinResult:
         await self._join(genesis)
-        return NetworkJoinResult(
-            network=network_id(genesis).hex(),
-            name=genesis.name,
-            members=len(genesis.members),
-            quorum=genesis_committee(genesis).quorum,
-            joined=True,
-        )
+        return joined(genesis)
 
     def _clinic(self) -> Clinic:
         """Raises UserError ROLE or NOT_INITIALISED where this is no running clinic."""

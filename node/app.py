@@ -172,7 +172,9 @@ class Daemon:
 
     def _check(self, genesis: Genesis) -> None:
         if isinstance(self._keys, ClinicKeys):
-            check_membership(genesis, Keyring.of(self._keys))
+            own = Keyring.of(self._keys)
+            assert own.vote is not None
+            check_membership(genesis, own.identity.public, own.vote.public, own.opening.public)
 
     # Wiring.
 

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from node import paths
 from node.adapters import SystemClock
-from node.keystore import Keyring
+from node.config import Config
 from node.store.durable import create_durably
 from protocol import limits
 from protocol.armour import unwrap, wrap
@@ -16,10 +17,12 @@ from protocol.blocks import (
     Member,
     SignedCard,
     decode_genesis,
+    genesis_committee,
     network_id,
     verify_card,
 )
 from protocol.codec import decode, digest, encode
+from protocol.control import NetworkJoinResult, encode_document
 from protocol.errors import Code, Malformed, UserError
 from protocol.limits import NetworkLimits
 
@@ -109,11 +112,39 @@ def keep_genesis(path: Path, genesis: Genesis) -> None:
         )
 
 
-def check_membership(genesis: Genesis, keys: Keyring) -> None:
+def join_network(config: Config, file: Path, *, is_json: bool) -> None:
+    """Joins the network of a genesis file while the daemon is not running.
+
+    Raises:
+        UserError: GENESIS: no genesis file, or one without this clinic; WRONG_NETWORK.
+    """
+    genesis = read_genesis_file(file)
+    if config.node.role == "clinic":
+        own = read_card(paths.card(config.node.data_dir))
+        check_membership(genesis, own.id_key, own.vote_key, own.enc_key)
+    keep_genesis(config.network.genesis, genesis)
+    result = joined(genesis)
+    if is_json:
+        print(encode_document(result).decode())
+    else:
+        print(f"joined {result.name}: {result.members} members, {result.quorum} decide")
+
+
+def joined(genesis: Genesis) -> NetworkJoinResult:
+    """What to tell of having joined the network of `genesis`."""
+    return NetworkJoinResult(
+        network=network_id(genesis).hex(),
+        name=genesis.name,
+        members=len(genesis.members),
+        quorum=genesis_committee(genesis).quorum,
+        joined=True,
+    )
+
+
+def check_membership(genesis: Genesis, id_key: bytes, vote_key: bytes, enc_key: bytes) -> None:
     """Raises UserError GENESIS where the clinic of these keys is not a founder, or is one by other keys."""
-    member = next((one for one in genesis.members if one.id_key == keys.identity.public), None)
-    vote_key = None if keys.vote is None else keys.vote.public
-    if member is None or (member.vote_key, member.enc_key) != (vote_key, keys.opening.public):
+    member = next((one for one in genesis.members if one.id_key == id_key), None)
+    if member is None or (member.vote_key, member.enc_key) != (vote_key, enc_key):
         raise UserError(
             f"this clinic is not among the founders of {genesis.name}"
             if member is None

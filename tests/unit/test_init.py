@@ -285,3 +285,37 @@ def test_a_network_is_not_founded_on_mistakes(
     assert (made.status, made.error["code"]) == (1, "genesis")
     assert made.error["hint"]
     assert file.exists() == (fault == "exists")
+
+
+def test_a_founder_joins_while_its_daemon_is_not_running_and_may_do_so_again(
+    program: Program, genesis: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "a"
+    for _ in range(2):
+        joined = program("network", "join", "--data-dir", home, genesis, "--json")
+        assert joined.status == 0, joined.err
+        assert (joined.document["name"], joined.document["quorum"], joined.document["joined"]) == (
+            "two",
+            2,
+            True,
+        )
+    assert load_genesis(paths.genesis(home)) == load_genesis(genesis)
+
+
+def test_a_clinic_does_not_join_a_network_without_it(
+    program: Program, clinic: Callable[[str], Path], genesis: Path
+) -> None:
+    home = clinic("c")
+    joined = program("network", "join", "--data-dir", home, genesis, "--json")
+    assert (joined.status, joined.error["code"]) == (1, "genesis")
+    assert not paths.genesis(home).exists()
+
+
+def test_a_node_does_not_change_its_network(program: Program, genesis: Path, tmp_path: Path) -> None:
+    home, other = tmp_path / "a", tmp_path / "other"
+    assert program("network", "join", "--data-dir", home, genesis).status == 0
+    cards = [paths.card(tmp_path / name) for name in ("a", "b")]
+    assert program("network", "create", "--name", "other", "-o", other, *cards).status == 0
+    joined = program("network", "join", "--data-dir", home, other, "--json")
+    assert (joined.status, joined.error["code"]) == (1, "wrong-network")
+    assert load_genesis(paths.genesis(home)) == load_genesis(genesis)
