@@ -9,7 +9,7 @@ from node.bench.report import Report
 from protocol.errors import ChartmeshError, Code, UserError
 from protocol.exits import INTERRUPTED, exit_status
 
-BENCHES = ("ledger", "finality", "blobs", "startup")
+BENCHES = ("ledger", "finality", "blobs", "sync", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -43,6 +43,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.blobs import BLOBS, BLOBS_QUICK, bench_blobs
 
             return bench_blobs(BLOBS_QUICK if is_quick else BLOBS)
+        case "sync":
+            from node.bench.sync import SYNC, SYNC_QUICK, bench_sync
+
+            return bench_sync(SYNC_QUICK if is_quick else SYNC)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 
