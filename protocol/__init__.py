@@ -1,4 +1,4 @@
-"""The rules of chartmesh, pure: bytes in, decisions out. No I/O, no clock, no randomness: they are arguments.
+"""The rules of chartmesh, pure: bytes in, decisions out. I/O, clocks and randomness are arguments.
 
 In reading order, each resting on those before:
 
