@@ -60,6 +60,12 @@ async def count(stream: Stream) -> None:
     await stream.send(b"%d" % total)
 
 
+async def pour(stream: Stream) -> None:
+    """Sends without end."""
+    while True:
+        await stream.send(bytes(limits.CHUNK_BYTES))
+
+
 async def sulk(stream: Stream) -> None:
     """Never reads."""
     await trio.sleep_forever()

@@ -24,7 +24,9 @@ from tests.contract.libp2p_scene import (
     count,
     key,
     open_scene,
+    pour,
     resident_bytes,
+    sulk,
 )
 from tests.contract.transports import LOOPBACK, PATIENCE_S, address_of, libp2p_transport, seed, until
 from tests.e2e import hostile
@@ -253,27 +255,34 @@ async def test_strangers_do_not_gossip_and_are_not_told() -> None:
 async def test_a_member_that_comes_back_before_it_was_missed_still_hears_the_gossip() -> None:
     started_ns = SystemClock().wall_ms() * 1_000_000
     async with (
-        open_scene() as scene,
+        open_scene(lambda node: node.serve("pour", pour)) as scene,
         hostile.attack_as(scene.target, ROGUE) as old,
-        hostile.attack_as(scene.target, ROGUE) as new,
-        trio.open_nursery() as nursery,
     ):
-        for attacker in (old, new):
-            attacker.speaks.add(hostile.MESHSUB)
-        # On the new connection it says what it wants before the end of the old one is seen.
-        stream = await new.open_protocol(hostile.MESHSUB)
+        old.speaks.add(hostile.MESHSUB)
+        while hostile.MESHSUB not in old.asked:
+            await old.read_frame()
+        await old.settle()
+        # With its writes blocked, the old connection takes a while to end.
+        stream = await old.open_protocol(PREFIX + "pour/1")
         assert stream is not None
-        await new.frame(hostile.DATA, 0, stream, hostile.subscription(PREFIX + "blocks"))
-        await new.settle()
-        assert await old.is_cut()
-        nursery.start_soon(new.is_cut)
-        with trio.fail_after(PATIENCE_S):
-            number = 0
-            while b"news" not in new.heard:
-                number += 1
-                await scene.node.publish("blocks", b"news %d" % number)
-                await trio.sleep(0.05)
-        nursery.cancel_scope.cancel()
+        await old.frame(hostile.WINDOW, 0, stream, length=1 << 30)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        async with hostile.attack_as(scene.target, ROGUE) as new, trio.open_nursery() as nursery:
+            new.speaks.add(hostile.MESHSUB)
+            # On the new connection it says what it wants before the end of the old one is seen.
+            stream = await new.open_protocol(hostile.MESHSUB)
+            assert stream is not None
+            await new.frame(hostile.DATA, 0, stream, hostile.subscription(PREFIX + "blocks"))
+            await new.settle()
+            assert await old.is_cut()
+            nursery.start_soon(new.is_cut)
+            with trio.fail_after(PATIENCE_S):
+                number = 0
+                while b"news" not in new.heard:
+                    number += 1
+                    await scene.node.publish("blocks", b"news %d" % number)
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
         # Numbers from the clock, in nanoseconds, are never used again after a restart.
         (first, *_) = hostile.gossip_in(new.heard)
         assert int.from_bytes(first.seqno, "big") > started_ns
@@ -305,6 +314,13 @@ async def test_a_flood_of_a_strangers_streams_costs_it_the_connection() -> None:
     async with open_scene() as scene, hostile.attack_as(scene.target, STRANGER) as attacker:
         await hostile.flood_with_streams(attacker, 1_000)
         assert await attacker.is_cut()
+        await scene.check()
+
+
+async def test_a_peer_that_overruns_its_window_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PEER_BUFFER_BYTES_MAX", 4 * limits.MIB)
+    async with open_scene(lambda node: node.serve("sulk", sulk)) as scene:
+        assert await hostile.overrun_window(scene.target, ROGUE, PREFIX + "sulk/1", 8 * limits.MIB)
         await scene.check()
 
 
