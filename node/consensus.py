@@ -111,7 +111,7 @@ class ConsensusService:
                 return
             for block in blocks:
                 await self._submissions.check(block.transactions)
-                self._tree.admit(block, is_final=True)
+            blocks = self._tree.admit_final(blocks)
             await self._commit(blocks, certificate)
             await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
 

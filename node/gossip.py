@@ -9,11 +9,12 @@ from node.ports import GossipMessage, TaskStatus, Transport
 from protocol.blocks import Block, Certificate, Committee
 from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
-from protocol.finality import verify_final
+from protocol.finality import check_contents, verify_final
 from protocol.keys import PublicKey
 from protocol.limits import GOSSIP_BYTES_MAX
 from protocol.messages.blocks import FinalBlock, decode_final_block
 from protocol.messages.consensus import Submission
+from protocol.transactions import decode_transaction
 
 BLOCKS = "blocks"
 URGENT = "urgent"
@@ -87,6 +88,8 @@ class GossipService:
             self._heard_of(header.height)
             return
         verify_final(head, [header], final.certificate, self._committee)
+        # Whoever passes it on could leave out sealed bytes, which then are missing here for good.
+        check_contents(final.block, [decode_transaction(raw) for raw in final.block.transactions])
         await self._adopt([final.block], final.certificate)
 
     async def _take_urgent(self, message: GossipMessage) -> None:

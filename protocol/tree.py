@@ -1,6 +1,6 @@
 """Blocks above the newest final one, executed on overlays of its state: consensus' view of the ledger."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from protocol.blocks import Block, BlockHash, Header, block_hash
@@ -103,11 +103,24 @@ class BlockTree:
     def admit(self, block: Block, *, is_final: bool) -> None:
         """As `add`, but raises RemoteProtocolError where the contents are not those that the header
         commits to, or a signature does not verify. Of a final block, sealed bytes may be gone."""
+        self._keep(self._checked(block, is_final=is_final))
+
+    def admit_final(self, blocks: Sequence[Block]) -> list[Block]:
+        """Admits final blocks: all of them, or none where it raises. Returns them; of one that is here
+        already the own copy, for another's may lack sealed bytes."""
+        blocks = [self.block(block_hash(block.header)) or block for block in blocks]
+        for candidate in [self._checked(block, is_final=True) for block in blocks]:
+            self._keep(candidate)
+        return blocks
+
+    def _checked(self, block: Block, *, is_final: bool) -> _Candidate:
         transactions = tuple(map(self.verified.verify, block.transactions))
         check_contents(block, transactions, allow_missing_sealed=is_final)
-        name = block_hash(block.header)
-        if name not in self._candidates and block.header.height > self.root.height:
-            self._candidates[name] = _Candidate(block, transactions)
+        return _Candidate(block, transactions)
+
+    def _keep(self, candidate: _Candidate) -> None:
+        if self._may_become_final(candidate.block.header):
+            self._candidates.setdefault(block_hash(candidate.block.header), candidate)
 
     def execute(self, name: BlockHash, *, is_final: bool = False) -> Execution | None:
         """The execution of a candidate and, before it, of its ancestors. None where it is invalid
@@ -142,7 +155,7 @@ class BlockTree:
         self._candidates = {
             name: candidate
             for name, candidate in self._candidates.items()
-            if candidate.block.header.height > header.height
+            if self._may_become_final(candidate.block.header)
         }
         self._work = None
 
@@ -169,6 +182,9 @@ class BlockTree:
     def transactions(self, name: BlockHash) -> tuple[VerifiedTransaction, ...]:
         """The verified transactions of a candidate."""
         return self._candidates[name].transactions
+
+    def _may_become_final(self, header: Header) -> bool:
+        return header.height > self.root.height
 
     def _header(self, name: BlockHash) -> Header | None:
         if name == block_hash(self.root):

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from msgspec.structs import replace
 
 from protocol.blocks import Block, block_hash
 from protocol.chain import genesis_header
+from protocol.errors import RemoteProtocolError
 from protocol.mempool import Mempool, Pending, VerifiedCache
 from protocol.step import Now
 from protocol.transactions import TransactionId
@@ -116,7 +118,7 @@ def test_sealed_bytes_may_be_missing_only_where_the_block_is_final() -> None:
     voter.tree.add(whole)
     assert voter.tree.is_valid(whole, NOW)
     final = Bench()
-    final.tree.admit(block, is_final=True)
+    assert final.tree.admit_final([block]) == [block]
     assert final.tree.execute(name, is_final=True) is not None
 
 
@@ -160,3 +162,24 @@ def test_a_new_root_forgets_its_rivals_and_its_transactions() -> None:
     assert len(bench.mempool) == 0
     bench.offer(mint(3))
     assert bench.propose(3, block).header.height == 2
+
+
+def test_of_a_final_block_the_own_copy_counts_for_it_has_all_its_sealed_bytes() -> None:
+    proposer, voter = Bench(), Bench()
+    proposer.offer(mint(1))
+    whole = proposer.propose()
+    voter.tree.add(whole)
+    assert voter.tree.admit_final([replace(whole, sealed=(b"",))]) == [whole]
+
+
+def test_final_blocks_of_which_one_is_wrong_leave_nothing_behind() -> None:
+    proposer, voter = Bench(), Bench()
+    proposer.offer(mint(1))
+    first = proposer.propose()
+    proposer.offer(mint(2))
+    second = proposer.propose(2, first)
+    with pytest.raises(RemoteProtocolError):
+        voter.tree.admit_final([replace(first, sealed=(b"",)), replace(second, transactions=(), sealed=())])
+    voter.tree.add(first)
+    voter.tree.add(second)
+    assert voter.tree.is_valid(second, NOW)
