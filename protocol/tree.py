@@ -184,7 +184,8 @@ class BlockTree:
         return self._candidates[name].transactions
 
     def _may_become_final(self, header: Header) -> bool:
-        return header.height > self.root.height
+        # A leader can claim any height, but only the views that come: without them its blocks pile up.
+        return header.height > self.root.height and header.view > self.root.view
 
     def _header(self, name: BlockHash) -> Header | None:
         if name == block_hash(self.root):

@@ -183,3 +183,18 @@ def test_final_blocks_of_which_one_is_wrong_leave_nothing_behind() -> None:
     voter.tree.add(first)
     voter.tree.add(second)
     assert voter.tree.is_valid(second, NOW)
+
+
+def test_blocks_of_past_views_are_forgotten_whatever_height_they_claim() -> None:
+    bench = Bench()
+    bench.offer(mint(1))
+    block = bench.propose(2)
+    far = replace(
+        Bench().propose(now=HEARTBEAT), header=replace(ROOT, view=1, height=1 << 60, parent=ROOT_HASH)
+    )
+    bench.tree.add(far)
+    execution = bench.tree.execute(block_hash(block.header))
+    assert execution is not None
+    bench.tree.move_root(block.header, execution.state)
+    bench.tree.add(far)
+    assert bench.tree.block(block_hash(far.header)) is None
