@@ -10,7 +10,8 @@ from protocol import limits
 from protocol.errors import TransportError
 from protocol.keys import PublicKey
 
-IDLE_STREAMS_MAX = 4
+# A light client speaks four protocols and may hold limits.STRANGER_STREAMS_MAX streams in all.
+IDLE_STREAMS_MAX = 2
 
 
 class Caller:
