@@ -232,6 +232,7 @@ class Simplex:
     def _move_root(self, root: Header, certificate: Certificate) -> None:
         self.certificates.set_root(root, certificate)
         self.tally.forget_through(root.view)
+        self._requested &= set(self.certificates.notarized_blocks())
         self._proposals = {view: item for view, item in self._proposals.items() if view > root.view}
 
     def _request(self, name: BlockHash) -> None:
@@ -355,6 +356,10 @@ class Simplex:
         output, self._output = self._output, Output()
         if output.record is not None:
             output.certificates, self._unsaved = self._unsaved, []
+        elif self._signing() is None:
+            # Nothing is signed that would rest on them, perhaps never: only those above the root stay.
+            root_view = self.certificates.root.view
+            self._unsaved = [item for item in self._unsaved if item.statement.view > root_view]
         return output
 
     # Signing. What is signed here is in the record that leaves with the same output.

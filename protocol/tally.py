@@ -48,7 +48,7 @@ class Tally:
         if not verify_statement(statement, vote.signature, key, self.committee.network):
             return None
         if earlier is not None:
-            self.evidence.append(Evidence(earlier, vote))
+            self._keep_evidence(earlier, vote)
             return None
         votes[vote.signer] = vote
         self._look_for_contradiction(vote)
@@ -85,7 +85,12 @@ class Tally:
         if opposite is not None:
             other = self._votes.get((vote.statement.view, opposite), {}).get(vote.signer)
             if other is not None:
-                self.evidence.append(Evidence(other, vote))
+                self._keep_evidence(other, vote)
+
+    def _keep_evidence(self, first: Vote, second: Vote) -> None:
+        # One contradiction convicts a validator; it could sign any number of them.
+        if all(item.first.signer != first.signer for item in self.evidence):
+            self.evidence.append(Evidence(first, second))
 
     def _certificate(self, statement: Statement) -> Certificate | None:
         votes = self._votes[statement.view, Phase(statement.phase)]

@@ -5,6 +5,7 @@ import pytest
 from protocol.ballot import Ballot
 from protocol.blocks import BlockHash, Committee, block_hash
 from protocol.errors import LocalProtocolError
+from protocol.tally import Tally
 from tests.consensus_world import NETWORK, ROOT, TIMEOUT_MS, World
 
 BLOCK_A, BLOCK_B = BlockHash(b"a" * 32), BlockHash(b"b" * 32)
@@ -133,3 +134,26 @@ def test_the_first_block_extends_genesis() -> None:
     world.submit(b"one")
     world.run_until(1_000)
     assert world.nodes[0].disk.final[0].header.parent == block_hash(ROOT)
+
+
+def test_a_validator_that_contradicts_itself_without_end_leaves_one_proof() -> None:
+    world = World(4, seed=0)
+    tally = Tally(world.committee)
+    for liar, contradictions in ((0, 5), (1, 2)):
+        for number in range(contradictions):
+            ballot = Ballot(world.committee, world.keys[liar], None)
+            tally.add(ballot.vote(1, BlockHash(bytes((number + 1,)) * 32)))
+    assert [item.first.signer for item in tally.evidence] == [0, 1]
+
+
+def test_a_node_that_only_follows_keeps_no_certificate_of_the_past() -> None:
+    world = World(4, seed=1)
+    follower = world.nodes[0].machine
+    follower.may_vote = False
+    for number in range(5):
+        world.submit(b"%d" % number)
+        world.run_until(world.now_ms + 20 * TIMEOUT_MS)
+    assert world.nodes[0].chain.root.height >= 5
+    root_view = follower.certificates.root.view
+    assert all(item.statement.view > root_view for item in follower._unsaved)
+    assert all(follower.chain.block(name) is None for name in follower._requested)
