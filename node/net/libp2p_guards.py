@@ -15,6 +15,7 @@ import libp2p.protocol_muxer.multiselect_communicator
 import libp2p.pubsub.gossipsub
 import libp2p.pubsub.pubsub
 import libp2p.stream_muxer.yamux.yamux
+import libp2p.transport.tcp.tcp
 import trio
 from libp2p.abc import IMuxedConn, INetStream, ISecureConn
 from libp2p.custom_types import TProtocol
@@ -35,6 +36,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from node.net.libp2p_muxer import CalmStream, GuardedYamux
+from node.net.libp2p_socket import BufferedTcpStream
 from protocol import limits
 from protocol.errors import TransportError
 from protocol.keys import ED25519, PublicKey
@@ -91,6 +93,8 @@ async def read_exactly(reader: Reader, count: int) -> bytes:
     octets = bytearray()
     while len(octets) < count:
         piece = await reader.read(count - len(octets))
+        if len(piece) == count:
+            return piece
         if not piece:
             raise IncompleteReadError("the stream ended", count, len(octets))
         octets += piece
@@ -208,6 +212,8 @@ def install() -> None:
     yamux: Any = libp2p.stream_muxer.yamux.yamux
     yamux.read_exactly = read_exactly
     yamux.YamuxStream = CalmStream
+    tcp: Any = libp2p.transport.tcp.tcp
+    tcp.TrioTCPStream = BufferedTcpStream
     pubsub: Any = libp2p.pubsub.pubsub
     gossipsub: Any = libp2p.pubsub.gossipsub
     for module in (pubsub, gossipsub):

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import trio
 from libp2p.io.exceptions import IOException
-from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
 from multiaddr.exceptions import Error as MultiaddrError
@@ -16,6 +15,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from node.net.budget import Admission, Backoff
 from node.net.libp2p_guards import PlainSwarm, identity_of, peer_id
+from node.net.libp2p_socket import BufferedTcpStream
 from node.net.peers import ConnectionStatus, Link, Peer, PeerAddress, PeerBook, surplus
 from node.ports import Clock
 from protocol import limits
@@ -168,7 +168,7 @@ class Links:
         Not the library's own entry, which keeps a token and a task of every connection for ever.
         """
         assert self._swarm is not None
-        raw = RawConnection(TrioTCPStream(socket), False)
+        raw = RawConnection(BufferedTcpStream(socket), False)
         try:
             muxed = await self._swarm.upgrade_inbound_raw_conn(raw, UNKNOWN)
         except Exception as error:  # whatever a stranger's first bytes provoke costs that connection
