@@ -7,7 +7,7 @@ from node.ports import TaskStatus
 from protocol import limits
 from protocol.keys import PublicKey
 from protocol.ledger import may_revoke
-from protocol.transactions import Revoke, TokenId, VerifiedTransaction
+from protocol.transactions import Revoke, TokenId, TransactionId, VerifiedTransaction
 
 
 class Denials:
@@ -15,24 +15,26 @@ class Denials:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._early: dict[bytes, tuple[VerifiedTransaction, PublicKey]] = {}
-        self._early_by_sender: dict[PublicKey, int] = {}
+        self._early: dict[PublicKey, dict[TransactionId, VerifiedTransaction]] = {}
         self._unknown_by_token: dict[TokenId, int] = {}
 
     async def see(self, transaction: VerifiedTransaction, sender: PublicKey) -> None:
         """Takes a verified Revoke from anywhere; if it counts, it is durable when this returns."""
         body = transaction.body
         assert isinstance(body, Revoke)
+        if (body.token, body.grant_id) in self._ledger.denied:
+            return
         state = self._ledger.state
         verdict = may_revoke(state, body, transaction.signers[0])
         if verdict:
             if state.grant(body.token, body.grant_id) is not None or self._has_room(body.token):
                 await self._ledger.deny(body)
-        elif verdict is None and transaction.id not in self._early:
-            kept = self._early_by_sender.get(sender, 0)
-            if kept < limits.EARLY_REVOKES_PER_MEMBER_MAX:
-                self._early[transaction.id] = transaction, sender
-                self._early_by_sender[sender] = kept + 1
+        elif verdict is None:
+            early = self._early.setdefault(sender, {})
+            early[transaction.id] = transaction
+            # The oldest goes, or a flood of what will never count would keep out all that comes later.
+            while len(early) > limits.EARLY_REVOKES_PER_MEMBER_MAX:
+                del early[next(iter(early))]
 
     def _has_room(self, token: TokenId) -> bool:
         """Whether another revocation of a grant nobody knows counts at sight for this token: whoever
@@ -44,15 +46,23 @@ class Denials:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Judges early revocations again after each final block: their token may be there by now."""
         task_status.started()
+        judged = self._ledger.height
         while True:
-            await self._ledger.wait_advanced()
-            for name, (transaction, sender) in list(self._early.items()):
-                body = transaction.body
-                assert isinstance(body, Revoke)
-                verdict = may_revoke(self._ledger.state, body, transaction.signers[0])
-                if verdict is None:
-                    continue
-                if verdict:
-                    await self._ledger.deny(body)
-                del self._early[name]
-                self._early_by_sender[sender] -= 1
+            if judged == self._ledger.height:
+                await self._ledger.wait_advanced()
+            judged = self._ledger.height
+            for early in list(self._early.values()):
+                for transaction in list(early.values()):
+                    await self._judge_again(transaction, early)
+
+    async def _judge_again(
+        self, transaction: VerifiedTransaction, early: dict[TransactionId, VerifiedTransaction]
+    ) -> None:
+        body = transaction.body
+        assert isinstance(body, Revoke)
+        verdict = may_revoke(self._ledger.state, body, transaction.signers[0])
+        if verdict is None:
+            return
+        if verdict:
+            await self._ledger.deny(body)
+        early.pop(transaction.id, None)

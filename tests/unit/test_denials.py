@@ -1,6 +1,8 @@
 """Revocations at sight: who may, when they count, and how many of what nobody knows."""
 
 import pytest
+import trio
+import trio.testing
 
 from node.denials import Denials
 from node.ledger import Ledger
@@ -44,3 +46,27 @@ async def test_revocations_of_what_nobody_knows_are_bounded(monkeypatch: pytest.
     monkeypatch.setattr(limits, "EARLY_REVOKES_PER_TOKEN_MAX", 2)
     ledger = await seen(*(revoke(TOKEN.token, number, keys(1).owner) for number in (2, 3, 4, 1)))
     assert [denied(ledger, number) for number in (2, 3, 4, 1)] == [True, True, False, True]
+
+
+async def test_the_same_revocation_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EARLY_REVOKES_PER_TOKEN_MAX", 2)
+    again = revoke(TOKEN.token, 2, keys(1).owner)
+    assert denied(await seen(again, again, again, revoke(TOKEN.token, 3, keys(1).owner)), 3)
+
+
+async def test_revocations_that_never_count_do_not_keep_out_one_that_will(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EARLY_REVOKES_PER_MEMBER_MAX", 2)
+    ledger = open_ledger(MemoryStore())
+    denials = Denials(ledger)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(denials.run)
+        for number in (7, 8, 9):
+            await denials.see(revoke(TOKEN.token, 1, keys(number).owner).transaction, SENDER)
+        await denials.see(revoke(TOKEN.token, 1, keys(1).owner).transaction, SENDER)
+        await trio.testing.wait_all_tasks_blocked()
+        await commit(ledger, [TOKEN])
+        await trio.testing.wait_all_tasks_blocked()
+        assert denied(ledger, 1)
+        nursery.cancel_scope.cancel()
