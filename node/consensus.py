@@ -131,6 +131,8 @@ class ConsensusService:
         if len(self._inbox) < INBOX_MAX:
             self._inbox.append((sender, message))
             self.wake()
+        if isinstance(message, Proposal | BlockReply):
+            await self._submissions.heed(message.block.transactions, peer)
 
     def _connected(self, peer: PublicKey) -> None:
         if peer in self._peers:

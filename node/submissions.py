@@ -108,12 +108,14 @@ class Submissions:
             return transaction.id
         if isinstance(transaction.body, Revoke):
             await self._denials.see(transaction, self._transport.identity)
-            self._on_revoked(Submission(raw, sealed))
         reason = self._rejection(transaction)
         if reason == Rejection.ALREADY_REVOKED:
             return transaction.id
         if reason is not None:
             raise Rejected(reason)
+        # Only what the ledger would take is passed on: strangers could else have this node flood all.
+        if isinstance(transaction.body, Revoke):
+            self._on_revoked(Submission(raw, sealed))
         self._mempool.add(Pending(transaction, sealed, sender))
         self._outcomes.setdefault(transaction.id, _Outcome())
         saved = trio.Event()
@@ -146,15 +148,22 @@ class Submissions:
         for transaction in await self._offload.run(lambda: [check(raw) for raw in unseen]):
             self._verified.add(transaction)
 
+    async def heed(self, transactions: Sequence[bytes], peer: PublicKey) -> None:
+        """Checks what `peer` sent and heeds the revocations in it: each counts from sight on, whatever
+        becomes of the rest. Raises Malformed, as `check`."""
+        await self.check(transactions)
+        for raw in transactions:
+            transaction = self._verified.verify(raw)
+            if isinstance(transaction.body, Revoke):
+                await self._denials.see(transaction, peer)
+
     async def receive(self, peer: PublicKey, submissions: Sequence[Submission]) -> None:
         """Takes transactions that a member forwarded. Raises Malformed: the member vouched for them."""
-        await self.check(item.transaction for item in submissions)
+        await self.heed([item.transaction for item in submissions], peer)
         added = False
         for item in submissions:
             transaction = self._verified.verify(item.transaction)
             _check_sealed(transaction, item.sealed)
-            if isinstance(transaction.body, Revoke):
-                await self._denials.see(transaction, peer)
             if transaction.id in self._mempool or self._rejection(transaction) is not None:
                 continue
             try:

@@ -3,16 +3,23 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import pytest
 import trio
 from msgspec.structs import replace
 
 from node.ports import GossipMessage
+from protocol import limits
 from protocol.codec import encode
-from protocol.errors import ProtocolError
+from protocol.control import MyShare, MyStop
+from protocol.errors import ProtocolError, Rejected
+from protocol.keys import SIGNATURE_BYTES, PublicKey, SigningKey
+from protocol.limits import DAY_MS
 from protocol.messages.blocks import FinalBlock
+from protocol.messages.consensus import Proposal, Submission
+from protocol.transactions import GrantId, Revoke, TokenId, TransactionId, sign_transaction
 from tests.sim.light_world import LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import Cluster
+from tests.sim.nodes import Cluster, SimNode
 from tests.sim.world import World, simulate
 
 Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
@@ -36,14 +43,21 @@ def play(story: Story, *, seed: int = 1) -> None:
     simulate(tell, seed)
 
 
+def cuts(cluster: Cluster, victim: SimNode) -> list[tuple[PublicKey, PublicKey]]:
+    """What keeps `victim` from all other clinics."""
+    own = victim.identity
+    others = [node.identity for node in cluster.nodes if node is not victim]
+    return [pair for other in others for pair in ((own, other), (other, own))]
+
+
+def share(token: TransactionId) -> MyShare:
+    return MyShare(records=(token.hex(),), clinic="n1", for_ms=DAY_MS, purposes=("TREAT",))
+
+
 def test_a_final_block_passed_on_without_its_sealed_bytes_is_not_taken() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         victim, others = cluster.nodes[0], cluster.nodes[1:]
-        network.set_cuts(
-            pair
-            for other in others
-            for pair in ((victim.identity, other.identity), (other.identity, victim.identity))
-        )
+        network.set_cuts(cuts(cluster, victim))
         own, height = services(victim), services(victim).ledger.height
         await issue(someone, others[0], "Letter")
         ledger = services(others[0]).ledger
@@ -60,5 +74,55 @@ def test_a_final_block_passed_on_without_its_sealed_bytes_is_not_taken() -> None
                     await own.gossip._take_block(GossipMessage("blocks", others[1].identity, payload))
         assert [own.ledger.block(height + 1 + index) for index in range(len(blocks))] == blocks
         assert any(any(block.sealed) for block in blocks if block is not None)
+
+    play(story)
+
+
+def test_a_revocation_counts_as_soon_as_it_is_seen_in_a_proposal() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        victim, others = cluster.nodes[0], cluster.nodes[1:]
+        token = await issue(someone, others[0], "Letter")
+        [grant] = (await someone.my.share(share(token))).grants
+        await trio.sleep(1)
+        own, name = services(victim), (TokenId(token), GrantId(bytes.fromhex(grant.grant)))
+        network.set_cuts([*cuts(cluster, victim), (someone.transport.identity, victim.identity)])
+        await someone.my.stop(MyStop(id=grant.grant))
+        block = services(others[0]).ledger.block(services(others[0]).ledger.height)
+        assert block is not None
+        assert block.transactions
+        assert name not in own.ledger.denied
+        proposal = Proposal(block, None, (), bytes(SIGNATURE_BYTES))
+        await own.consensus._receive(others[0].identity, encode(proposal))
+        assert name in own.ledger.denied
+
+    play(story)
+
+
+def test_a_revocation_counts_although_no_room_is_left_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        grants = (await someone.my.share(share(token))).grants
+        grants += (await someone.my.share(share(token))).grants
+        await trio.sleep(1)
+        monkeypatch.setattr(limits, "MEMPOOL_PER_SENDER_MAX", 0)
+        own = services(cluster.nodes[3])
+        names = [GrantId(bytes.fromhex(grant.grant)) for grant in grants]
+        owner = someone.wallet.owner_key(someone.wallet.records()[0].index)
+        network_id = someone.chain.network
+        raws = [sign_transaction(Revoke(TokenId(token), name), (owner,), network_id) for name in names]
+        await own.submissions.receive(cluster.nodes[1].identity, [Submission(raw, b"") for raw in raws])
+        assert all((TokenId(token), name) in own.ledger.denied for name in names)
+
+    play(story)
+
+
+def test_what_the_ledger_would_not_take_is_not_spread_for_strangers() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        junk = Revoke(TokenId(bytes(32)), GrantId(bytes(32)))
+        raw = sign_transaction(junk, (SigningKey(bytes(32)),), someone.chain.network)
+        with pytest.raises(Rejected):
+            await services(cluster.nodes[0]).submissions.submit(raw, b"", sender=b"stranger")
+        await trio.sleep(1)
+        assert not any(services(node).denials._early for node in cluster.nodes[1:])
 
     play(story)
