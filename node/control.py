@@ -27,6 +27,7 @@ from protocol.control import (
     Progress,
     RecordAdd,
     RefusalItem,
+    data_frames,
     decode_request,
     encode_document,
     frame,
@@ -173,8 +174,12 @@ class _Connection:
         return got
 
     async def send(self, kind: Kind, payload: bytes = b"") -> None:
+        await self.send_frames(frame(kind, payload))
+
+    async def send_frames(self, octets: bytes) -> None:
+        """Whole frames, one or several behind each other."""
         async with self._sending:
-            await self._stream.send_all(frame(kind, payload))
+            await self._stream.send_all(octets)
 
     async def send_document(self, document: Document) -> None:
         payload = encode_document(document)
@@ -211,21 +216,19 @@ class _SocketExchange:
         self, step: str, *, done: int = 0, total: int | None = None, unit: str = "bytes"
     ) -> None:
         document = Progress(step=step, done=done, total=total, unit=unit)
-        await self._send(Kind.JSON, encode_document(document))
+        await self._send_frames(frame(Kind.JSON, encode_document(document)))
 
     def read_data(self) -> AsyncIterator[bytes]:
         return self._content
 
     async def write_data(self, chunk: bytes) -> None:
         self._has_written = True
-        step = limits.CONTROL_FRAME_BYTES_MAX
-        for start in range(0, len(chunk), step):
-            await self._send(Kind.DATA, chunk[start : start + step])
+        await self._send_frames(data_frames(chunk))
 
     async def end_data(self) -> None:
         """Closes the content sent, if any was."""
         if self._has_written:
-            await self._send(Kind.END)
+            await self._send_frames(frame(Kind.END))
 
     async def watch(self) -> None:
         """Takes the client's content in until the client leaves or errs."""
@@ -249,9 +252,9 @@ class _SocketExchange:
             case _:
                 raise Malformed("the content is not as long as the request says, or was not asked for")
 
-    async def _send(self, kind: Kind, payload: bytes = b"") -> None:
+    async def _send_frames(self, octets: bytes) -> None:
         try:
-            await self._connection.send(kind, payload)
+            await self._connection.send_frames(octets)
         except trio.BrokenResourceError:
             # The client left. Answering ends in one way only, by being cancelled.
             self.answering.cancel()
