@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
-from node.gateway import Gateway
-from node.ports import Ports, TaskStatus
+from node.clinic import Clinic
+from node.keystore import Keyring
+from node.ports import Ports
 from node.record_services import RecordServices
-from node.services import LedgerServices
 from protocol import limits
-from protocol.blocks import Genesis, network_id
+from protocol.blocks import Genesis
 from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult
 from protocol.limits import DAY_MS
 from protocol.transactions import TokenId
@@ -24,31 +24,10 @@ Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
 RECORD = b'{"resourceType": "Bundle", ' + plaintext(3 * limits.CHUNK_BYTES).hex().encode()
 
 
-class RecordClinic:
-    """A whole clinic: the ledger, the gateway and the records."""
-
-    def __init__(self, ports: Ports, genesis: Genesis, seat: Seat) -> None:
-        self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
-        self.gateway = Gateway(
-            transport=ports.transport,
-            ledger=self.services.ledger,
-            submissions=self.services.submissions,
-            network=network_id(genesis),
-            entropy=ports.entropy,
-        )
-        self.records = RecordServices(
-            ports=ports,
-            ledger_services=self.services,
-            key=seat.id_key,
-            opening_key=seat.enc_key,
-            quota_bytes=QUOTA_BYTES,
-        )
-
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.services.run)
-            await nursery.start(self.records.run)
-            task_status.started()
+def build_clinic(ports: Ports, genesis: Genesis, seat: Seat) -> Clinic:
+    """A whole clinic: the ledger, the gateway and the records, as the daemon runs it."""
+    keys = Keyring(seat.id_key, seat.vote_key, seat.enc_key, bytes(32))
+    return Clinic(ports=ports, genesis=genesis, keys=keys, quota_bytes=QUOTA_BYTES)
 
 
 class Screen:
@@ -83,9 +62,9 @@ def clinic(node: SimNode) -> RecordServices:
     return whole(node).records
 
 
-def whole(node: SimNode) -> RecordClinic:
+def whole(node: SimNode) -> Clinic:
     assert node.life is not None
-    assert isinstance(node.life.service, RecordClinic)
+    assert isinstance(node.life.service, Clinic)
     return node.life.service
 
 
@@ -128,7 +107,7 @@ def play(story: Story, *, seed: int = 1) -> None:
     async def tell(world: World) -> None:
         async with trio.open_nursery() as nursery:
             network = SimNetwork(world)
-            cluster = Cluster(world, network, nursery, RecordClinic, size=4)
+            cluster = Cluster(world, network, nursery, build_clinic, size=4)
             cluster.start()
             someone = someone_new(cluster, network)
             await nursery.start(someone.run)
