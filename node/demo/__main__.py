@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -47,15 +48,16 @@ class Teller:
         if self._is_json:
             return
         clinic, patient = (shlex.quote(str(one.config)) for one in (stage.everyone()[0], stage.patient))
+        chartmesh = "uv run chartmesh" if "UV" in os.environ else "chartmesh"
         print(
             f"\nThe network is running in {stage.root}. Try:\n"
-            f"  chartmesh status --config {clinic}\n"
-            f"  chartmesh record list --config {clinic}\n"
-            f"  chartmesh audit list --config {clinic}\n"
-            f"  chartmesh my records --config {patient}\n"
-            f"  chartmesh my who --config {patient}\n"
+            f"  {chartmesh} status --config {clinic}\n"
+            f"  {chartmesh} record list --config {clinic}\n"
+            f"  {chartmesh} audit list --config {clinic}\n"
+            f"  {chartmesh} my records --config {patient}\n"
+            f"  {chartmesh} my who --config {patient}\n"
             f"Stop it with:\n"
-            f"  for f in {shlex.quote(str(stage.root))}/*.toml; do chartmesh stop --config $f; done"
+            f"  for f in {shlex.quote(str(stage.root))}/*.toml; do {chartmesh} stop --config $f; done"
         )
 
     def _line(self, document: dict[str, Any]) -> None:
