@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -29,7 +30,7 @@ from node.net.libp2p_host import Libp2pTransport
 from node.net.peers import PeerAddress
 from node.ports import Ports, Store, TaskStatus
 from node.status import Self
-from node.store.leveldb import LEDGER_TUNING, LevelDbTuning, blob_tuning, open_leveldb
+from node.store.leveldb import LEDGER_TUNING, REBUILD, LevelDbTuning, blob_tuning, open_leveldb
 from node.store.votefile import open_vote_file
 from node.systemd import supervisor
 from protocol import limits
@@ -37,6 +38,10 @@ from protocol.blocks import Genesis, NetworkId, network_id
 from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
 from protocol.keys import SEED_BYTES, PublicKey, SigningKey
 from protocol.wallet import HotMaster, wallet_id
+
+# What to do where a database is damaged that the other clinics cannot give again.
+KEEP_EVIDENCE: Final = "keep the directory as evidence, restore it from a backup, and tell the members"
+KEEP_WALLET: Final = "restore it from a backup: it holds which keys are used, which nobody else knows"
 
 _log = logging.getLogger(__name__)
 
@@ -194,7 +199,7 @@ class Daemon:
             transport=transport,
             ledger_store=self._open(paths.ledger_db(data_dir), LEDGER_TUNING, network),
             blob_store=self._open(paths.blob_db(data_dir), blobs, network),
-            audit_store=self._open(paths.audit_db(data_dir), LEDGER_TUNING, network),
+            audit_store=self._open(paths.audit_db(data_dir), LEDGER_TUNING, network, KEEP_EVIDENCE),
             votes=votes,
             clock=self._clock,
             entropy=self._entropy,
@@ -217,7 +222,9 @@ class Daemon:
             genesis=genesis,
             keys=keys,
             transport=transport,
-            store=self._open(paths.ledger_db(self._config.node.data_dir), LEDGER_TUNING, network),
+            store=self._open(
+                paths.ledger_db(self._config.node.data_dir), LEDGER_TUNING, network, KEEP_WALLET
+            ),
             clock=self._clock,
             entropy=self._entropy,
             offload=self._offload,
@@ -225,8 +232,8 @@ class Daemon:
         )
         return _Part(client, transport, trio.Event(), trio.Event())
 
-    def _open(self, path: Path, tuning: LevelDbTuning, network: NetworkId) -> Store:
-        store = open_leveldb(path, tuning=tuning, network=network)
+    def _open(self, path: Path, tuning: LevelDbTuning, network: NetworkId, remedy: str = REBUILD) -> Store:
+        store = open_leveldb(path, tuning=tuning, network=network, remedy=remedy)
         self._resources.callback(store.close)
         return store
 

@@ -29,7 +29,7 @@ DIRECTORY_MODE: Final = 0o700
 _SCHEMA_KEY: Final = b"\x00schema"
 _NETWORK_KEY: Final = b"\x00network"
 _MARKERS: Final = (_SCHEMA_KEY, _NETWORK_KEY)
-_RESYNC: Final = "move the directory away and restart: the node rebuilds it from the other clinics"
+REBUILD: Final = "move the directory away and restart: the node rebuilds it from the other clinics"
 _REOPEN: Final = "free disk space or check the disk, then restart the daemon"
 
 
@@ -56,8 +56,9 @@ BLOB_TUNING: Final = blob_tuning(16 * MIB)
 class LevelDbStore:
     """A `ports.Store` over one LevelDB directory. Thread-safe; one task writes."""
 
-    def __init__(self, database: plyvel.DB, path: Path, tuning: LevelDbTuning) -> None:
+    def __init__(self, database: plyvel.DB, path: Path, tuning: LevelDbTuning, remedy: str) -> None:
         self._database = database
+        self._remedy = remedy
         self._path = path
         self._tuning = tuning
         self._refusal = ""
@@ -67,8 +68,8 @@ class LevelDbStore:
         try:
             value = database.get(key, verify_checksums=True)
         except (plyvel.Error, RuntimeError) as error:
-            raise _unreadable(self._path, error) from error
-        return None if value is None else _open_value(self._path, key, value)
+            raise self._unreadable(error) from error
+        return None if value is None else self._open_value(key, value)
 
     def write(self, puts: Iterable[Put], deletes: Iterable[bytes] = (), *, sync: bool = False) -> None:
         """Puts, then deletes, all or nothing. Raises StorageError with Code.STORE_FULL, and stays
@@ -101,7 +102,7 @@ class LevelDbStore:
                 fill_cache=False,
             )
         except (plyvel.Error, RuntimeError) as error:
-            raise _unreadable(self._path, error) from error
+            raise self._unreadable(error) from error
         return self._checked(entries)
 
     def disk_bytes(self) -> int:
@@ -123,19 +124,36 @@ class LevelDbStore:
             raise _failed(self._refusal)
         return self._database
 
+    def _open_value(self, key: bytes, stored: bytes) -> bytes:
+        value = stored[CHECK_BYTES:]
+        if stored[:CHECK_BYTES] != _check(key, value):
+            raise StorageError(
+                f"database {self._path} is damaged: a value fails its checksum", self._remedy
+            )
+        return value
+
+    def _unreadable(self, error: Exception) -> StorageError:
+        message = f"reading from {self._path} failed: {_text(error)}"
+        if isinstance(error, plyvel.CorruptionError):
+            return StorageError(message, self._remedy)
+        return _failed(message)
+
     def _checked(self, entries: Any) -> Iterator[Put]:
         try:
             for key, value in entries:
                 if key not in _MARKERS:
-                    yield key, _open_value(self._path, key, value)
+                    yield key, self._open_value(key, value)
         except (plyvel.Error, RuntimeError) as error:
-            raise _unreadable(self._path, error) from error
+            raise self._unreadable(error) from error
         finally:
             entries.close()
 
 
-def open_leveldb(path: Path, *, tuning: LevelDbTuning, network: bytes) -> LevelDbStore:
-    """Opens the database at `path`, creating an empty one where there is none.
+def open_leveldb(
+    path: Path, *, tuning: LevelDbTuning, network: bytes, remedy: str = REBUILD
+) -> LevelDbStore:
+    """Opens the database at `path`, creating an empty one where there is none. `remedy` is what people
+    are told to do where it is damaged.
 
     Raises:
         StorageError: damaged (Code.STORE_DAMAGED: quarantine it and resync), or the disk failed
@@ -143,15 +161,15 @@ def open_leveldb(path: Path, *, tuning: LevelDbTuning, network: bytes) -> LevelD
         UserError: open elsewhere (Code.LOCKED), of another network (Code.WRONG_NETWORK), or written
             by a newer version (Code.STORE_NEWER).
     """
-    _prepare(path)
-    database = _open(path, tuning)
+    _prepare(path, remedy)
+    database = _open(path, tuning, remedy)
     try:
-        _check_markers(path, database, network)
+        _check_markers(path, database, network, remedy)
         keep_ballast(path, tuning.write_buffer_bytes, tuning.low_water_bytes_min)
     except BaseException:
         database.close()
         raise
-    return LevelDbStore(database, path, tuning)
+    return LevelDbStore(database, path, tuning, remedy)
 
 
 def quarantine(path: Path) -> Path:
@@ -164,7 +182,7 @@ def quarantine(path: Path) -> Path:
     return aside
 
 
-def _prepare(path: Path) -> None:
+def _prepare(path: Path, remedy: str) -> None:
     """Makes the directory, and refuses one whose CURRENT file is gone: LevelDB would empty it."""
     try:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -174,12 +192,12 @@ def _prepare(path: Path) -> None:
             f"cannot use {path}: {error.strerror}", "check the path and its owner"
         ) from error
     if "CURRENT" not in names and any(name.endswith((".ldb", ".sst", ".log")) for name in names):
-        raise StorageError(f"database {path} is damaged: its CURRENT file is missing", _RESYNC)
+        raise StorageError(f"database {path} is damaged: its CURRENT file is missing", remedy)
 
 
-def _open(path: Path, tuning: LevelDbTuning) -> plyvel.DB:
+def _open(path: Path, tuning: LevelDbTuning, remedy: str) -> plyvel.DB:
     try:
-        return _open_once(path, tuning)
+        return _open_once(path, tuning, remedy)
     except plyvel.IOError as error:
         if _text(error).startswith("IO error: lock "):
             raise UserError(
@@ -191,12 +209,12 @@ def _open(path: Path, tuning: LevelDbTuning) -> plyvel.DB:
         if not release_ballast(path):
             raise _failed(f"cannot open {path}: {_text(error)}") from error
     try:
-        return _open_once(path, tuning)
+        return _open_once(path, tuning, remedy)
     except plyvel.IOError as error:
         raise _failed(f"cannot open {path}: {_text(error)}") from error
 
 
-def _open_once(path: Path, tuning: LevelDbTuning) -> plyvel.DB:
+def _open_once(path: Path, tuning: LevelDbTuning, remedy: str) -> plyvel.DB:
     try:
         return plyvel.DB(
             os.fspath(path),
@@ -213,16 +231,16 @@ def _open_once(path: Path, tuning: LevelDbTuning) -> plyvel.DB:
     except plyvel.IOError:
         raise
     except plyvel.Error as error:
-        raise StorageError(f"database {path} is damaged: {_text(error)}", _RESYNC) from error
+        raise StorageError(f"database {path} is damaged: {_text(error)}", remedy) from error
 
 
-def _check_markers(path: Path, database: plyvel.DB, network: bytes) -> None:
-    store = LevelDbStore(database, path, LEDGER_TUNING)
+def _check_markers(path: Path, database: plyvel.DB, network: bytes, remedy: str) -> None:
+    store = LevelDbStore(database, path, LEDGER_TUNING, remedy)
     schema, owner = store.get(_SCHEMA_KEY), store.get(_NETWORK_KEY)
     if schema is None or owner is None:
         with database.iterator(include_value=False, verify_checksums=True) as keys:
             if next(keys, None) is not None:
-                raise StorageError(f"database {path} is damaged: its version is missing", _RESYNC)
+                raise StorageError(f"database {path} is damaged: its version is missing", remedy)
         with database.write_batch(sync=True) as batch:
             for key, value in ((_SCHEMA_KEY, layout.SCHEMA.to_bytes(4, "big")), (_NETWORK_KEY, network)):
                 batch.put(key, _check(key, value) + value)
@@ -246,20 +264,6 @@ def _check(key: bytes, value: bytes) -> bytes:
     hasher = hashlib.sha256(len(key).to_bytes(4, "big") + key)
     hasher.update(value)
     return hasher.digest()[:CHECK_BYTES]
-
-
-def _open_value(path: Path, key: bytes, stored: bytes) -> bytes:
-    value = stored[CHECK_BYTES:]
-    if stored[:CHECK_BYTES] != _check(key, value):
-        raise StorageError(f"database {path} is damaged: a value fails its checksum", _RESYNC)
-    return value
-
-
-def _unreadable(path: Path, error: Exception) -> StorageError:
-    message = f"reading from {path} failed: {_text(error)}"
-    if isinstance(error, plyvel.CorruptionError):
-        return StorageError(message, _RESYNC)
-    return _failed(message)
 
 
 def _failed(message: str) -> StorageError:
