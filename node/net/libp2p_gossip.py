@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Final, cast
+from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.abc import INetStream
@@ -52,6 +53,7 @@ class GuardedPubsub(Pubsub):
         self._may_speak = may_speak
         self._deliver = deliver
         self._joining: dict[ID, trio.Lock] = {}
+        self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
         self._report_mistake = report
 
     async def stream_handler(self, stream: INetStream) -> None:
@@ -88,6 +90,12 @@ class GuardedPubsub(Pubsub):
         stream = self.peers.get(peer)
         if stream is not None and cast(Yamux, stream.muxed_conn).is_closed:
             self._handle_dead_peer(peer)
+
+    async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
+        """Writes one message at a time. The library gives a new peer the recent ones beside those that go
+        out meanwhile, and what is longer than a frame of the muxer would be mixed up."""
+        async with self._writing.setdefault(stream, trio.Lock()):
+            return await super().write_msg(stream, rpc_msg)
 
     async def handle_peer_queue(self) -> None:
         """Lets pass what the library says of new connections: `join` does, once they are in the book."""

@@ -289,6 +289,29 @@ async def test_a_member_that_comes_back_before_it_was_missed_still_hears_the_gos
         await scene.check()
 
 
+async def test_long_messages_that_a_new_member_missed_do_not_mix_with_new_ones() -> None:
+    first = libp2p_transport("first", listen=[LOOPBACK], members=[PeerAddress(key(seed("second")))])
+    second = libp2p_transport("second")
+    first.subscribe("blocks")
+    heard = second.subscribe("blocks")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(first.run)
+        for number in range(4):
+            await first.publish("blocks", bytes((number,)) * 200_000)
+        second.set_members([address_of(first)])
+        await nursery.start(second.run)
+        payloads: set[bytes] = set()
+        for number in range(4, 12):
+            await first.publish("blocks", bytes((number,)) * 200_000)
+            await trio.sleep(0.02)
+        with trio.fail_after(PATIENCE_S):
+            while len(payloads) < 12:
+                payloads.add((await heard.receive()).payload)
+        assert {len(set(payload)) for payload in payloads} == {1}
+        assert [status.penalties for status in second.connections()] == [0]
+        nursery.cancel_scope.cancel()
+
+
 # The muxer.
 
 
