@@ -101,11 +101,17 @@ def founded(homes: Callable[[], Home]) -> Home:
     return home
 
 
-def found(home: Home, name: str) -> Path:
-    """Founds a network of one and joins it; its genesis file."""
+def create(home: Home, name: str) -> Path:
+    """The genesis file of a new network of one."""
     genesis = home.path.with_name(f"{name}.genesis")
-    create = daemon_command("network", "create", "--name", name, "-o", genesis, paths.card(home.path))
-    subprocess.run(create, check=True, env=environment(), stdout=subprocess.DEVNULL, timeout=END_S)
+    made = daemon_command("network", "create", "--name", name, "-o", genesis, paths.card(home.path))
+    subprocess.run(made, check=True, env=environment(), stdout=subprocess.DEVNULL, timeout=END_S)
+    return genesis
+
+
+def found(home: Home, name: str) -> Path:
+    """Founds a network of one, which it joins if it has none yet; its genesis file."""
+    genesis = create(home, name)
     join = daemon_command("network", "join", "--data-dir", home.path, genesis)
     subprocess.run(join, check=False, env=environment(), capture_output=True, timeout=END_S)
     return genesis
@@ -280,6 +286,26 @@ def test_after_a_kill_the_stale_socket_and_lock_are_no_hindrance(home: Home) -> 
         assert paths.socket(home.path).exists()
     with home.running():
         assert is_listening(home.path)
+
+
+def test_a_running_daemon_enters_its_network_without_a_restart(homes: Callable[[], Home]) -> None:
+    home = homes()
+    with home.running() as daemon:
+        assert json.loads(chartmesh(home, "status"))["network"] is None
+        chartmesh(home, "network", "join", str(create(home, "late")))
+        status = json.loads(chartmesh(home, "status"))
+        assert (status["members"], status["reachable"], status["fresh"]) == (1, 1, True)
+        assert daemon.poll() is None
+    with home.running():
+        assert json.loads(chartmesh(home, "status"))["network"] == status["network"]
+
+
+def chartmesh(home: Home, *arguments: str) -> bytes:
+    """What one command of the CLI prints."""
+    program = [sys.executable, "-P", "-m", "cli.main", *arguments, "--data-dir", str(home.path), "--json"]
+    return subprocess.run(
+        program, stdout=subprocess.PIPE, env=environment(), timeout=END_S, check=False
+    ).stdout
 
 
 async def test_an_upload_that_is_under_way_at_sigterm_is_finished(stage: Stage) -> None:
