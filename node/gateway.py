@@ -93,7 +93,7 @@ class Gateway:
                 case NonceRequest():
                     return encode(NonceReply(nonce.draw()))
                 case OwnedRequest() as request:
-                    return encode(self._owned(request, nonce.take()))
+                    return encode(await self._owned(request, nonce.take()))
 
         await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
 
@@ -119,9 +119,9 @@ class Gateway:
             missing = transactions
             while missing := [name for name in missing if self._ledger.position(name) is None]:
                 await self._ledger.wait_advanced()
-        return LocateReply(self._located(transactions))
+        return LocateReply(await self._located(transactions))
 
-    def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
+    async def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
         """What shows where each is final. A block is read and hashed once for all that it holds."""
         located: dict[TransactionId, Located] = {}
         by_height: dict[int, list[tuple[int, TransactionId]]] = {}
@@ -130,6 +130,8 @@ class Gateway:
             if position is not None:
                 by_height.setdefault(position[0], []).append((position[1], name))
         for height, placed in by_height.items():
+            # A stranger may ask for many blocks: what else this node does goes on between them.
+            await trio.lowlevel.checkpoint()
             block = self._ledger.bare_block(height)
             if block is None:
                 continue
@@ -139,24 +141,23 @@ class Gateway:
                 located[name] = Located(raw, height, own_hash, index, tree.size, tree.path(index))
         return tuple(map(located.get, names))
 
-    def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
+    async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
         if request.nonce != nonce:
             raise Malformed("the request is not under the nonce given on this stream")
         proof = encode(OwnedProof(self._server, request.nonce))
-        return OwnedReply(
-            tuple(
-                self._owned_by(key) if verify(key, OWNED, self._network, proof, signature) else None
-                for key, signature in zip(request.keys, request.signatures, strict=True)
-            )
-        )
+        owned: list[Owned | None] = []
+        for key, signature in zip(request.keys, request.signatures, strict=True):
+            is_theirs = verify(key, OWNED, self._network, proof, signature)
+            owned.append(await self._owned_by(key) if is_theirs else None)
+        return OwnedReply(tuple(owned))
 
-    def _owned_by(self, key: PublicKey) -> Owned | None:
+    async def _owned_by(self, key: PublicKey) -> Owned | None:
         """What a mint gave to `key`. Keys that a rotation or transfer gave are not found this way yet."""
         held = self._ledger.state.owner_key(key)
         token = None if held is None or held.generation else self._ledger.state.token(held.token)
         if held is None or token is None:
             return None
-        given = self._located([TransactionId(held.token)])[0]
+        given = (await self._located([TransactionId(held.token)]))[0]
         if given is None:
             return None
         return Owned(given, self._ledger.sealed(held.token, token.sealed_key_hash) or b"")

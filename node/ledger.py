@@ -112,9 +112,9 @@ class Ledger:
         return None if raw is None else decode(Block, raw, limit=_BLOCK_BYTES_MAX)
 
     def header(self, height: int) -> Header | None:
-        """The header of a final block."""
-        block = self.bare_block(height)
-        return None if block is None else block.header
+        """The header of a final block: a small read, for anyone may ask for many."""
+        raw = self._store.get(layout.header(height))
+        return None if raw is None else decode(Header, raw, limit=limits.KIB)
 
     def certificate(self, height: int) -> Certificate | None:
         """The finalization signed for this very height, if one was; a later one covers it too."""
@@ -253,6 +253,7 @@ def _block_puts(block: Block, transactions: Sequence[VerifiedTransaction]) -> It
     header = block.header
     stripped = Block(header, block.transactions, tuple(b"" for _ in block.sealed))
     yield layout.block(header.height), encode(stripped)
+    yield layout.header(header.height), encode(header)
     yield layout.block_height(block_hash(header)), header.height.to_bytes(8, "big")
     for index, (transaction, sealed) in enumerate(zip(transactions, block.sealed, strict=True)):
         yield layout.transaction(transaction.id), layout.position(header.height, index)

@@ -67,7 +67,7 @@ def block(height: int) -> bytes:
 
 
 def header(height: int) -> bytes:
-    """The verified header of a height, on a light client."""
+    """The final header of a height."""
     return HEADER + _height(height)
 
 

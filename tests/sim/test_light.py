@@ -155,8 +155,8 @@ class ForgedPlaces(Gateway):
 
     asked: ClassVar[list[TransactionId]] = []
 
-    def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
-        located = super()._located(names)
+    async def _located(self, names: Sequence[TransactionId]) -> tuple[Located | None, ...]:
+        located = await super()._located(names)
         if self._server != self._ledger.genesis.members[0].id_key:
             return located
         self.asked.extend(names)

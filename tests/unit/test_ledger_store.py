@@ -183,3 +183,14 @@ async def test_genesis_is_height_zero_and_every_node_starts_from_it() -> None:
     header = ledger.header(0)
     assert header is not None
     assert block_hash(header) == block_hash(ledger.head.header)
+
+
+async def test_a_header_is_read_without_its_block() -> None:
+    store = MemoryStore()
+    ledger = open_ledger(store)
+    await commit(ledger, [mint(1)])
+    headers = [ledger.header(height) for height in (0, 1, 2)]
+    assert headers[1:] == [ledger.head.header, None]
+    for height in (0, 1):
+        store.write((), [layout.block(height)])
+    assert [ledger.header(height) for height in (0, 1, 2)] == headers
