@@ -11,6 +11,8 @@ from protocol.errors import TransportError
 from protocol.keys import PublicKey
 
 # A light client speaks four protocols and may hold limits.STRANGER_STREAMS_MAX streams in all.
+# Of three protocols, with room below limits.STRANGER_STREAMS_MAX for a fetch and for the ping, without
+# which a light client would take its clinic for dead.
 IDLE_STREAMS_MAX = 2
 
 
