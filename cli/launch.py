@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cli.client import call, connect
+from cli.client import AnsweredError, call, connect
 from cli.settings import Place, Settings
-from protocol.control import Status, StatusResult
-from protocol.errors import ChartmeshError, Code, UserError
+from protocol.control import ErrorReply, Status, StatusResult, decode_reply
+from protocol.errors import ChartmeshError, Code, Malformed, UserError
 from protocol.exits import code_of_exit, exit_status
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ READY_S = 60.0
 DRAINED_S = 60.0
 _POLL_S = 0.05
 _ANSWER_S = 10.0
-_LOG_READ_BYTES_MAX = 1024 * 1024
+_ERROR_BYTES_MAX = 64 * 1024
 
 
 def node_program(module: str, *arguments: str) -> list[str]:
@@ -70,11 +70,11 @@ def start(settings: Settings) -> StatusResult:
     The passphrase is asked for only where the daemon says that it needs one and a person is there.
 
     Raises:
-        UserError: the daemon's own error, where it exits; UNREACHABLE, where it is not ready in time.
+        ChartmeshError: the daemon's own error, where it exits; UNREACHABLE, where it is not ready in time.
     """
     try:
         return _start(settings, passphrase=None)
-    except UserError as error:
+    except ChartmeshError as error:
         may_ask = settings.passphrase_file is None and sys.stdin.isatty()
         if error.code is not Code.WRONG_PASSPHRASE or not may_ask:
             raise
@@ -131,15 +131,27 @@ def _start(settings: Settings, *, passphrase: str | None) -> StatusResult:
 def run_detached(program: list[str], place: Place, descriptor: int | None = None) -> StatusResult:
     """Runs a daemon's program in the background, its log in the data directory, until it answers.
 
-    `descriptor` is one that it inherits.
+    `descriptor` is one that it inherits. Interrupted, it leaves no daemon behind.
 
     Raises:
-        UserError: the program's own error, where it exits; UNREACHABLE, where it is not ready in time.
+        ChartmeshError: the program's own error, where it exits; UNREACHABLE, where it is not ready in time.
     """
     log = place.data_dir / LOG_NAME
-    offset = log.stat().st_size if log.exists() else 0
-    daemon = _spawn(program, log, descriptor)
-    return _wait_ready(place, daemon, log, offset)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as errors:
+        try:
+            daemon = _spawn([*program, "--errors-fd", str(writer)], log, writer, descriptor)
+        finally:
+            os.close(writer)
+        try:
+            status = _wait_ready(place, daemon)
+        except KeyboardInterrupt:
+            daemon.terminate()
+            daemon.wait()
+            raise
+        if isinstance(status, StatusResult):
+            return status
+        raise _last_words(status, errors.read(_ERROR_BYTES_MAX), log)
 
 
 def pipe_with(secret: str) -> int:
@@ -150,7 +162,7 @@ def pipe_with(secret: str) -> int:
     return reader
 
 
-def _spawn(program: list[str], log: Path, descriptor: int | None) -> "Popen[bytes]":
+def _spawn(program: list[str], log: Path, *descriptors: int | None) -> "Popen[bytes]":
     import subprocess
 
     try:
@@ -168,11 +180,12 @@ def _spawn(program: list[str], log: Path, descriptor: int | None) -> "Popen[byte
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=() if descriptor is None else (descriptor,),
+            pass_fds=[one for one in descriptors if one is not None],
         )
 
 
-def _wait_ready(place: Place, daemon: "Popen[bytes]", log: Path, offset: int) -> StatusResult:
+def _wait_ready(place: Place, daemon: "Popen[bytes]") -> StatusResult | int:
+    """What the daemon says of itself once it is ready, or the status with which it exited before."""
     begun_s = time.perf_counter()
     while time.perf_counter() < begun_s + READY_S:
         try:
@@ -185,22 +198,23 @@ def _wait_ready(place: Place, daemon: "Popen[bytes]", log: Path, offset: int) ->
             # Of two that start at once, one finds the other running: then the other may yet answer.
             lost_race = status == exit_status(Code.ALREADY_RUNNING)
             if not lost_race or time.perf_counter() > begun_s + _ANSWER_S:
-                raise _last_words(status, log, offset)
+                return status
         time.sleep(_POLL_S)
     raise UserError(
-        f"the node was not ready after {READY_S:.0f} s", f"look at {log}", code=Code.UNREACHABLE
+        f"the node was not ready after {READY_S:.0f} s",
+        f"look at {place.data_dir / LOG_NAME}",
+        code=Code.UNREACHABLE,
     )
 
 
-def _last_words(status: int, log: Path, offset: int) -> UserError:
-    """The error that the daemon printed before it exited, with the code that its status stands for."""
-    with log.open("rb") as file:
-        file.seek(offset)
-        lines = file.read(_LOG_READ_BYTES_MAX).decode("utf-8", "replace").splitlines()
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    advised = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
+def _last_words(status: int, said: bytes, log: Path) -> ChartmeshError:
+    """The error that a daemon handed over before it exited; without one, what its exit status says."""
+    try:
+        reply = decode_reply(Status, said.rstrip())
+    except Malformed:
+        reply = None
+    if isinstance(reply, ErrorReply):
+        return AnsweredError(reply)
     return UserError(
-        said[-1] if said else f"the node stopped at once, with status {status}",
-        advised[-1] if advised else f"look at {log}",
-        code=code_of_exit(status),
+        f"the node stopped at once, with status {status}", f"look at {log}", code=code_of_exit(status)
     )

@@ -69,7 +69,7 @@ def daemon(settings: Settings, passphrase_fd: int | None) -> None:
     if settings.passphrase_file is not None and passphrase_fd is not None:
         raise click.UsageError("give --passphrase-file or --passphrase-fd, not both")
     arguments = launch.daemon_arguments(settings, descriptor=passphrase_fd)
-    launch.become(launch.node_program("node", *arguments))
+    launch.become(launch.node_program("node", *arguments, *json_flag(settings)))
 
 
 @click.command()

@@ -18,12 +18,12 @@ from protocol.errors import Code, UserError
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one job and exits with the status of `protocol.exits`; its error is told on stderr."""
     options = _parser().parse_args(arguments)
-    sys.exit(exit_of(lambda: options.job(options), is_json=options.json))
+    sys.exit(exit_of(lambda: options.job(options), is_json=options.json, errors_fd=options.errors_fd))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chartmeshd", description="The daemon of a chartmesh node.")
-    parser.set_defaults(job=_daemon, json=False)
+    parser.set_defaults(job=_daemon, json=False, errors_fd=None)
     _daemon_options(parser)
     jobs = parser.add_subparsers()
     daemon = jobs.add_parser("daemon", help="run in the foreground")
@@ -54,6 +54,7 @@ def _daemon_options(parser: argparse.ArgumentParser) -> None:
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument("--passphrase-file", type=Path)
     secret.add_argument("--passphrase-fd", type=int)
+    parser.add_argument("--errors-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
 
 

@@ -1,19 +1,30 @@
 """How a program of ours ends: its error in two lines, or as JSON, and the exit status that goes with it."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from protocol.errors import ChartmeshError, Code, UserError
 from protocol.exits import exit_status
 
 
-def exit_of(job: Callable[[], int | None], *, is_json: bool) -> int:
-    """Runs `job`; its exit status, or that of its error, which is told on stderr."""
+def exit_of(job: Callable[[], int | None], *, is_json: bool, errors_fd: int | None = None) -> int:
+    """Runs `job`; its exit status, or that of its error, which is told on stderr.
+
+    With `errors_fd` the error is written there too, as JSON: for the program that started this one and
+    whose user does not see its stderr.
+    """
     try:
         return job() or 0
-    except (ChartmeshError, KeyboardInterrupt, BaseExceptionGroup) as error:
-        return _tell(_expected(error), is_json=is_json)
+    except (ChartmeshError, KeyboardInterrupt, BaseExceptionGroup) as caught:
+        error = _expected(caught)
+        if errors_fd is not None:
+            # Whoever saw this one start well has stopped listening.
+            with suppress(BrokenPipeError):
+                os.write(errors_fd, f"{_document(error)}\n".encode())
+        return _tell(error, is_json=is_json)
 
 
 def _expected(error: BaseException) -> ChartmeshError:
@@ -30,11 +41,15 @@ def _expected(error: BaseException) -> ChartmeshError:
 
 def _tell(error: ChartmeshError, *, is_json: bool) -> int:
     if is_json:
-        document = {"v": 1, "type": "error", "code": error.code, "error": error.message, "hint": error.hint}
-        print(json.dumps(document), file=sys.stderr)
+        print(_document(error), file=sys.stderr)
     else:
         print(f"error: {error.message}\nhint: {error.hint or 'see: chartmesh --help'}", file=sys.stderr)
     return exit_status(error.code)
+
+
+def _document(error: ChartmeshError) -> str:
+    document = {"v": 1, "type": "error", "code": error.code, "error": error.message, "hint": error.hint}
+    return json.dumps(document)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

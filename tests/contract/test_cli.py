@@ -356,25 +356,27 @@ async def test_a_daemon_is_started_looked_at_and_stopped(tmp_path: Path, chartme
 @pytest.mark.parametrize(
     ("said", "status", "code", "message"),
     [
-        ("log line\nerror: the passphrase is wrong\nhint: try again\n", 12, Code.WRONG_PASSPHRASE, "wrong"),
-        ("error: the store is newer\nhint: upgrade\n", 14, Code.STORE_NEWER, "newer"),
-        ("Traceback\n", 1, Code.INTERNAL, "status 1"),
+        ({"code": "port-in-use", "error": "taken", "hint": "wait"}, 1, Code.PORT_IN_USE, "taken"),
+        ({"code": "store-newer", "error": "newer", "hint": "upgrade"}, 14, Code.STORE_NEWER, "newer"),
+        (None, 13, Code.STORE_DAMAGED, "status 13"),
+        (None, 1, Code.INTERNAL, "status 1"),
     ],
 )
 def test_a_daemon_that_exits_at_once_gives_its_own_error(
-    tmp_path: Path, said: str, status: int, code: Code, message: str
+    tmp_path: Path, said: dict[str, str] | None, status: int, code: Code, message: str
 ) -> None:
-    (tmp_path / launch.LOG_NAME).write_text("error: an old one\nhint: of another run\n")
-    program = [sys.executable, "-c", f"import sys; sys.stderr.write({said!r}); sys.exit({status})"]
+    line = "" if said is None else json.dumps({"v": 1, "type": "error", **said})
+    script = f"import os, sys; os.write(int(sys.argv[-1]), {line!r}.encode()); sys.exit({status})"
     with pytest.raises(ChartmeshError, match=message) as caught:
-        launch.run_detached(program, place(tmp_path))
+        launch.run_detached([sys.executable, "-c", script], place(tmp_path))
     assert caught.value.code is code
     assert caught.value.hint
 
 
 def test_a_daemon_gets_its_passphrase_by_descriptor(tmp_path: Path) -> None:
     descriptor = launch.pipe_with("correct horse")
-    script = f"import os, sys; sys.exit('error: ' + os.read({descriptor}, 99).decode())"
-    with pytest.raises(ChartmeshError, match="correct horse"):
+    script = f"import os, sys; sys.exit(os.read({descriptor}, 99) == b'correct horse\\n' and 14)"
+    with pytest.raises(ChartmeshError) as caught:
         launch.run_detached([sys.executable, "-c", script], place(tmp_path), descriptor)
     os.close(descriptor)
+    assert caught.value.code is Code.STORE_NEWER
