@@ -94,6 +94,7 @@ class ConsensusService:
     def set_clock_is_good(self, is_good: bool) -> None:
         """A node whose clock is off from the members' does not vote."""
         self.machine.may_vote = is_good
+        self.wake()
 
     def wake(self) -> None:
         """Steps the machine soon: a message came, or work."""

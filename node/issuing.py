@@ -18,8 +18,9 @@ from node.vault import Vault
 from node.vault_import import Import
 from protocol import limits
 from protocol.blobs import KEY_BYTES, PIECE_BYTES, SALT_BYTES, Sealer
+from protocol.blocks import block_hash
 from protocol.codec import HASH_BYTES
-from protocol.codes import VerifiedEnrolment, check_code, decode_code
+from protocol.codes import ReceiveCode, VerifiedEnrolment, check_code, decode_code
 from protocol.control import RecordAdd, RecordAdded, RecordAddResult
 from protocol.errors import Code, Rejected, UserError
 from protocol.grants import RecordLabel, seal_key
@@ -106,14 +107,26 @@ class Issuer:
             known = self._ledger.state.owner_key(owner_key) is not None
             return known or owner_key in self._reserved or self._issued.is_promised(owner_key)
 
+        code = decode_code(text)
+        self._check_checkpoint(code)
         usable = check_code(
-            decode_code(text),
+            code,
             network=self._ledger.state.network,
             clinic=self._key.public,
             now_ms=self._clock.wall_ms(),
             used=is_used,
         )
         return usable[0]
+
+    def _check_checkpoint(self, code: ReceiveCode) -> None:
+        """A patient whose device follows another chain than this clinic has been shown two."""
+        known = self._ledger.header(code.checkpoint_height)
+        if known is not None and block_hash(known) != code.checkpoint_hash:
+            raise UserError(
+                "this receive code names a final block that is not in this clinic's ledger",
+                "one of the two was shown a false ledger: add nothing, and tell the network's members",
+                code=Code.RECEIVE_CODE,
+            )
 
     async def _seal(self, request: RecordAdd, exchange: Exchange) -> _Sealed:
         """Brings the content of the request into the vault. Memory is bounded by one run of chunks."""

@@ -54,6 +54,7 @@ class LedgerServices:
             heard_of=self.sync.heard_of,
         )
         self.clock_check = self._build_clock_check()
+        self.consensus.set_clock_is_good(self.clock_check.is_good)
         self.sync.connect(self.consensus.adopt)
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),

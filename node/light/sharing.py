@@ -75,7 +75,8 @@ class Sharing:
         took = await self._transactor.submit_everywhere(Submission(raw, b""))
         name = transaction_id(raw)
         heights = await self._transactor.wait_final([name]) if took else dict[TransactionId, int]()
-        if took:
+        # Until that is shown to be final, the grant stays one that can be stopped again.
+        if name in heights:
             self._wallet.put_grant(replace(grant, stopped_ms=self._clock.wall_ms()))
         limits = self._chain.limits
         body = decode_grant_body(grant.body, limits)

@@ -27,6 +27,7 @@ from protocol.messages.audit import (
 from protocol.transactions import TokenId
 
 PROTOCOL = "audit"
+PAGES_MAX = 256
 QUESTION = "audit-question"
 HEAD = "audit-head"
 CONNECTED_S = 2.0
@@ -62,7 +63,7 @@ class Who:
         for start in range(0, len(records), TOKENS_MAX):
             some = records[start : start + TOKENS_MAX]
             after, entries = 0, list[AuditRecord]()
-            while True:
+            for _ in range(PAGES_MAX):
                 reply = await self._ask(peer, some, after)
                 entries.extend(reply.records)
                 if not reply.more or not reply.records:

@@ -4,8 +4,11 @@ import hashlib
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from node.serving import REFUSAL
+from protocol.blocks import BlockHash
+from protocol.codes import decode_code, encode_code
 from protocol.control import (
     AccessShow,
     AuditVerify,
@@ -107,6 +110,18 @@ def test_a_code_can_be_used_once_here_now_and_as_often_as_it_says() -> None:
                 first.clock.step(-31 * DAY_MS)
             assert caught.value.code is Code.RECEIVE_CODE
         assert len((await clinic(first).records.rows(RecordList())).records) == 2
+
+    play(story)
+
+
+def test_a_receive_code_from_another_chain_is_refused() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first = cluster.nodes[0]
+        code = decode_code(await receive_code(someone, first))
+        other = encode_code(replace(code, checkpoint_hash=BlockHash(bytes(32))))
+        with pytest.raises(UserError, match="not in this clinic's ledger"):
+            await add(first, other, RECORD)
+        await add(first, encode_code(code), RECORD)
 
     play(story)
 
