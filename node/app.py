@@ -16,10 +16,11 @@ import trio
 
 from node import paths
 from node.adapters import SystemClock, SystemEntropy, ThreadOffload
-from node.answers import Answers, Joined
 from node.clinic import Clinic
 from node.config import Config
-from node.control import ControlServer
+from node.control.answers import Answers, Joined
+from node.control.server import ControlServer
+from node.control.status import Self
 from node.dialling import ordered_members, whom_to_dial
 from node.founding import check_membership, keep_genesis, load_genesis
 from node.keystore import ClinicKeys, Keyring, WalletKeys, is_protected, load_keyfile
@@ -29,7 +30,6 @@ from node.logs import begin_log
 from node.net.libp2p_host import Libp2pTransport
 from node.net.peers import PeerAddress
 from node.ports import Ports, Store, TaskStatus
-from node.status import Self
 from node.store.leveldb import LEDGER_TUNING, REBUILD, LevelDbTuning, blob_tuning, open_leveldb
 from node.store.votefile import open_vote_file
 from node.systemd import supervisor

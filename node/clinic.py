@@ -5,11 +5,11 @@ What it needs from the world comes as `Ports`, so the simulator runs the same cl
 
 import trio
 
-from node.gateway import Gateway
+from node.chain.gateway import Gateway
+from node.chain.services import LedgerServices
 from node.keystore import Keyring
 from node.ports import Ports, TaskStatus
-from node.record_services import RecordServices
-from node.services import LedgerServices
+from node.records.services import RecordServices
 from protocol.blocks import Genesis
 
 

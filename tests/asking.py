@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from node.audit_chain import AuditChain
 from node.ports import Stream
+from node.records.audit_chain import AuditChain
 from protocol import limits
 from protocol.access import FetchRequest, SignedFetchRequest, sign_fetch
 from protocol.audit import AuditRecord

@@ -13,17 +13,17 @@ from typing import TypeVar
 import trio
 
 from node.adapters import InlineOffload
-from node.audit_log import AuditLog
-from node.fetch_run import FetchAsk, Fetched
-from node.fetching import Fetcher
-from node.gate import Gate
-from node.holders import Holders
-from node.ledger import ExecutedBlock, Ledger
-from node.loopback import LoopbackStream
+from node.chain.ledger import ExecutedBlock, Ledger
 from node.ports import DatagramHandler, GossipMessage, Offload, Stream, StreamHandler
-from node.serving import BlobServer
+from node.records.audit_log import AuditLog
+from node.records.fetch_run import FetchAsk, Fetched
+from node.records.fetching import Fetcher
+from node.records.gate import Gate
+from node.records.holders import Holders
+from node.records.loopback import LoopbackStream
+from node.records.serving import BlobServer
+from node.records.vault import Vault
 from node.store.memory import MemoryStore
-from node.vault import Vault
 from protocol import limits
 from protocol.blobs import Sealer
 from protocol.blocks import NO_BLOCK, Certificate, Phase, Statement

@@ -13,7 +13,8 @@ from typing import Any
 
 import trio
 
-from node.control import ControlServer, Exchange
+from node.control.server import ControlServer
+from node.exchange import Exchange
 from protocol.control import (
     SOCKET_NAME,
     AnyRequest,

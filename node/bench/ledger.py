@@ -16,7 +16,7 @@ from node.adapters import InlineOffload, SystemClock
 from node.bench.report import Report, Row, paired
 from node.bench.speeds import Cost, Stopwatch, check_bare, measure, signed_bytes
 from node.bench.workload import Workload, seed
-from node.ledger import ExecutedBlock, Ledger
+from node.chain.ledger import ExecutedBlock, Ledger
 from node.store.leveldb import LEDGER_TUNING, open_leveldb
 from protocol.blocks import (
     VERSION,

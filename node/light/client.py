@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import trio
 
-from node.fetching import Fetcher
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
@@ -15,6 +14,7 @@ from node.light.transact import Transactor
 from node.light.wallet import Wallet
 from node.light.who import Who
 from node.ports import Clock, Entropy, Offload, Store, TaskStatus, Transport
+from node.records.fetching import Fetcher
 from protocol import limits
 from protocol.blocks import Genesis, Member
 

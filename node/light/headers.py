@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import trio
 
-from node.ledger import Head
+from node.chain.ledger import Head
 from node.light.clinics import Clinics
 from node.ports import Clock, Store, TaskStatus
 from node.store import layout

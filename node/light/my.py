@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from node.fetch_run import FetchAsk, Write
-from node.fetching import Fetcher
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
@@ -11,6 +9,8 @@ from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
 from node.light.who import Who
 from node.ports import Clock
+from node.records.fetch_run import FetchAsk, Write
+from node.records.fetching import Fetcher
 from protocol import limits
 from protocol.blocks import block_hash
 from protocol.codes import ReceiveCode, encode_code

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from cli import launch
 from cli.main import run
 from cli.settings import Place
-from node.control import Exchange
+from node.exchange import Exchange
 from protocol import control
 from protocol.errors import ChartmeshError, Code, Refused, UserError
 from tests.control_world import STATUS, serving
@@ -316,7 +316,7 @@ async def test_a_daemon_that_dies_while_answering_is_told(tmp_path: Path, chartm
 
 
 def launchable_listener(folder: Path) -> Any:
-    from node.control_socket import bind_control_socket
+    from node.control.bind import bind_control_socket
 
     return trio.socket.from_stdlib_socket(bind_control_socket(folder / control.SOCKET_NAME))
 

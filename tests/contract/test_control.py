@@ -15,7 +15,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from cli.client import call
 from cli.settings import Place
-from node.control import ControlServer, Exchange
+from node.control.server import ControlServer
+from node.exchange import Exchange
 from protocol import control, limits
 from protocol.control import SOCKET_NAME, FrameDecoder, Kind
 from protocol.errors import ChartmeshError, Code, Refused, StorageError, UserError

@@ -10,8 +10,8 @@ import trio
 
 from cli.client import call
 from cli.settings import Place
-from node.control import ControlServer
-from node.control_socket import bind_control_socket, is_allowed_user
+from node.control.bind import bind_control_socket, is_allowed_user
+from node.control.server import ControlServer
 from protocol import control
 from protocol.control import SOCKET_NAME
 from protocol.errors import Code, UserError

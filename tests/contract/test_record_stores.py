@@ -8,13 +8,13 @@ import pytest
 import trio
 
 from node.adapters import SystemClock, SystemEntropy, ThreadOffload
-from node.audit_chain import AuditChain
-from node.audit_log import Asked, AuditLog
 from node.ports import Store
+from node.records.audit_chain import AuditChain
+from node.records.audit_log import Asked, AuditLog
+from node.records.vault import Vault
 from node.store import layout
 from node.store.leveldb import LevelDbTuning, open_leveldb
 from node.store.memory import MemoryStore
-from node.vault import Vault
 from protocol import limits, merkle
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
 from protocol.blobs import Sealer, verify_chunk

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from node.services import LedgerServices
+from node.chain.services import LedgerServices
 from protocol.codec import digest
 from protocol.errors import Rejected, Rejection
 from protocol.keys import SigningKey

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.chain.services import LedgerServices
 from node.ports import Ports
-from node.services import LedgerServices
 from protocol.blocks import Genesis
 from tests.sim.clients import Client, Told
 from tests.sim.invariants import check_acknowledged, check_converged

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import trio
 
 from node.adapters import InlineOffload
-from node.gateway import Gateway
+from node.chain.gateway import Gateway
+from node.chain.services import LedgerServices
 from node.keystore import WalletKeys
 from node.light.client import LightClient
 from node.light.clinics import Clinics
@@ -13,7 +14,6 @@ from node.light.headers import LightChain
 from node.light.my import My
 from node.light.wallet import Wallet
 from node.ports import Ports, TaskStatus
-from node.services import LedgerServices
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.blocks import Genesis, network_id

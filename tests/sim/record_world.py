@@ -7,7 +7,7 @@ import trio
 from node.clinic import Clinic
 from node.keystore import Keyring
 from node.ports import Ports
-from node.record_services import RecordServices
+from node.records.services import RecordServices
 from protocol import limits
 from protocol.blocks import Genesis
 from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult

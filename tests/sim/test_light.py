@@ -7,7 +7,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from node.gateway import Gateway
+from node.chain.gateway import Gateway
 from protocol.control import MyShare, MyStop
 from protocol.errors import Code, Refused, UserError
 from protocol.keys import PublicKey

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from unittest.mock import patch
 
+from node.chain.services import LedgerServices
 from node.ports import Ports, Put, Store, VoteFile
-from node.services import LedgerServices
 from node.store import layout
 from protocol.blocks import Committee, Genesis
 from tests.sim.ledger_story import LedgerStory, build_ledger

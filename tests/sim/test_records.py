@@ -6,7 +6,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from node.serving import REFUSAL
+from node.records.serving import REFUSAL
 from protocol.blocks import BlockHash
 from protocol.codes import decode_code, encode_code
 from protocol.control import (

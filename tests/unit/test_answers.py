@@ -8,13 +8,13 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
-from node.answers import Answers, Joined
 from node.clinic import Clinic
+from node.control.answers import Answers, Joined
+from node.control.status import Self
 from node.founding import read_genesis
 from node.keystore import Keyring
 from node.net.peers import ConnectionStatus
 from node.ports import Ports
-from node.status import Self
 from node.store.memory import MemoryStore
 from protocol import control
 from protocol.armour import wrap

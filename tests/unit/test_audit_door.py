@@ -7,8 +7,8 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
-from node.audit_door import HEAD, QUESTION, AuditDoor
-from node.audit_log import Asked
+from node.records.audit_door import HEAD, QUESTION, AuditDoor
+from node.records.audit_log import Asked
 from protocol import limits
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
 from protocol.audit import record_hash

@@ -10,8 +10,8 @@ import trio.testing
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
-from node.audit_chain import AuditChain
-from node.audit_log import Asked, AuditLog
+from node.records.audit_chain import AuditChain
+from node.records.audit_log import Asked, AuditLog
 from node.store import layout
 from node.store.counted import CountedPrefix
 from node.store.memory import MemoryStore

@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from node.denials import Denials
-from node.ledger import Ledger
+from node.chain.denials import Denials
+from node.chain.ledger import Ledger
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.keys import PublicKey

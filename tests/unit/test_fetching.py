@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from node.audit_chain import AuditChain
-from node.fetch_run import FetchRefused
-from node.serving import REFUSAL
+from node.records.audit_chain import AuditChain
+from node.records.fetch_run import FetchRefused
+from node.records.serving import REFUSAL
 from protocol import limits
 from protocol.codec import decode, encode
 from protocol.errors import Malformed, TransportError

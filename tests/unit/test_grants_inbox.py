@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from node.adapters import InlineOffload
-from node.grants_inbox import SAVE_BLOCKS, GrantsInbox
-from node.ids import find_held_grant, find_token
+from node.records.grants_inbox import SAVE_BLOCKS, GrantsInbox
+from node.records.ids import find_held_grant, find_token
 from node.store import layout
 from protocol.codec import digest, encode
 from protocol.errors import Code, Refused, UserError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.journal import VoteJournal
+from node.chain.journal import VoteJournal
 from node.store.memory import MemoryStore, MemoryVoteFile
 from protocol.ballot import VoteRecord
 from protocol.blocks import NO_BLOCK, Block, BlockHash

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from node.adapters import InlineOffload
-from node.ledger import ExecutedBlock, FinalizedBlock, Ledger
+from node.chain.ledger import ExecutedBlock, FinalizedBlock, Ledger
 from node.store import layout
 from node.store.memory import MemoryStore
 from protocol.blocks import block_hash

@@ -43,7 +43,7 @@ def test_an_exception_is_told_in_one_line_of_json(capsys: pytest.CaptureFixture[
 
 def test_the_level_is_ours_and_others_speak_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
     begin_log("debug", is_json=False)
-    logging.getLogger("node.sync").debug("ours")
+    logging.getLogger("node.chain.sync").debug("ours")
     logging.getLogger("elsewhere").info("theirs")
     logging.getLogger("elsewhere").warning("their warning")
     said = capsys.readouterr().err

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
-from node.serving import REFUSAL
+from node.records.serving import REFUSAL
 from protocol import limits
 from protocol.access import DenyReason, SignedFetchRequest, sign_fetch
 from protocol.errors import StorageError

@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from node.audit_chain import AuditChain
-from node.audit_log import Asked, AuditLog
-from node.serving import REFUSAL
+from node.records.audit_chain import AuditChain
+from node.records.audit_log import Asked, AuditLog
+from node.records.serving import REFUSAL
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.access import FetchRequest

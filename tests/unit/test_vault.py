@@ -5,10 +5,10 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
+from node.records.vault import Vault
+from node.records.vault_import import Import, blob_bytes
 from node.store import layout
 from node.store.memory import MemoryStore
-from node.vault import Vault
-from node.vault_import import Import, blob_bytes
 from protocol import limits, merkle
 from protocol.blobs import Sealer, verify_chunk
 from protocol.errors import Code, LocalProtocolError, Malformed, StorageError, UserError

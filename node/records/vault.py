@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import trio
 
 from node.ports import Entropy, Offload, Put, Store, TaskStatus
+from node.records.vault_import import BlobEntry, Import, blob_bytes
 from node.store import layout
-from node.vault_import import BlobEntry, Import, blob_bytes
 from protocol import limits
 from protocol.codec import HASH_BYTES, decode, encode
 from protocol.errors import Code, Malformed, StorageError, UserError

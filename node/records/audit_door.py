@@ -9,11 +9,11 @@ from typing import Final
 
 import trio
 
-from node.audit_log import AuditLog
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.nonces import StreamNonce
-from node.pacing import wait_refusal_time
 from node.ports import Clock, Entropy, Offload, Stream, Transport
+from node.records.audit_log import AuditLog
+from node.records.pacing import wait_refusal_time
 from node.rpc import answer_frames
 from protocol import limits
 from protocol.codec import encode

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from node.grants_inbox import GrantsInbox
-from node.holders import placed
-from node.ids import find_token
-from node.issued import IssuedRecord, IssuedRecords
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.ports import Offload, Store
+from node.records.grants_inbox import GrantsInbox
+from node.records.holders import placed
+from node.records.ids import find_token
+from node.records.issued import IssuedRecord, IssuedRecords
 from protocol.blocks import Member
 from protocol.control import RecordItem, RecordList, RecordListResult, RecordShow, RecordShowResult, utc
 from protocol.grants import RecordLabel

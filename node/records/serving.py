@@ -11,13 +11,13 @@ from typing import Final
 
 import trio
 
-from node.audit_log import AuditLog
-from node.gate import Admitted, Gate
 from node.nonces import StreamNonce
-from node.pacing import wait_refusal_time
 from node.ports import Entropy, Offload, Stream, Transport
-from node.runs import send_runs
-from node.vault import Vault
+from node.records.audit_log import AuditLog
+from node.records.gate import Admitted, Gate
+from node.records.pacing import wait_refusal_time
+from node.records.runs import send_runs
+from node.records.vault import Vault
 from protocol import limits
 from protocol.access import SignedFetchRequest
 from protocol.blobs import ciphertext_length

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.ports import GossipMessage, TaskStatus, Transport
 from protocol.blocks import Block, Certificate, Committee
 from protocol.codec import decode, encode

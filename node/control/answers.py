@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from node.clinic import Clinic
-from node.control import Exchange
+from node.control.status import (
+    Self,
+    clinic_status,
+    light_status,
+    members_of,
+    peers_of,
+    status_without_network,
+)
+from node.exchange import Exchange
 from node.founding import joined, read_genesis
 from node.light.client import LightClient
 from node.net.peers import ConnectionStatus
-from node.status import Self, clinic_status, light_status, members_of, peers_of, status_without_network
 from protocol.blocks import Genesis
 from protocol.control import (
     AccessList,

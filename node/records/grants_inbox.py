@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.ledger import FinalizedBlock, Ledger
+from node.chain.ledger import FinalizedBlock, Ledger
 from node.ports import Offload, Put, Store, TaskStatus
 from node.store import layout
 from protocol import limits

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from node.denials import Denials
+from node.chain.denials import Denials
 from node.ports import Offload, Store, TaskStatus, Transport
 from node.store import layout
 from protocol import limits

@@ -2,23 +2,23 @@
 
 import trio
 
-from node.access_views import AccessViews
-from node.audit_door import AuditDoor
-from node.audit_heads import AuditHeads
-from node.audit_log import AuditLog
-from node.audit_views import AuditViews
-from node.fetching import Fetcher
-from node.gate import Gate
-from node.grants_inbox import GrantsInbox
-from node.holders import Holders
-from node.issued import IssuedRecords
-from node.issuing import Issuer
+from node.chain.services import LedgerServices
 from node.ports import Ports, TaskStatus
-from node.reading import Reader
-from node.records import Records
-from node.services import LedgerServices
-from node.serving import BlobServer
-from node.vault import Vault
+from node.records.access_views import AccessViews
+from node.records.audit_door import AuditDoor
+from node.records.audit_heads import AuditHeads
+from node.records.audit_log import AuditLog
+from node.records.audit_views import AuditViews
+from node.records.fetching import Fetcher
+from node.records.gate import Gate
+from node.records.grants_inbox import GrantsInbox
+from node.records.holders import Holders
+from node.records.issued import IssuedRecords
+from node.records.issuing import Issuer
+from node.records.reading import Reader
+from node.records.record_views import Records
+from node.records.serving import BlobServer
+from node.records.vault import Vault
 from protocol.keys import OpeningKey, SigningKey
 
 

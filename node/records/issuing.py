@@ -8,14 +8,14 @@ from itertools import islice
 
 import trio
 
-from node.control import Exchange
-from node.holders import Holders, Pushed
-from node.issued import IssuedRecord, IssuedRecords
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
+from node.chain.submissions import Submissions
+from node.exchange import Exchange
 from node.ports import Clock, Entropy, Offload
-from node.submissions import Submissions
-from node.vault import Vault
-from node.vault_import import Import
+from node.records.holders import Holders, Pushed
+from node.records.issued import IssuedRecord, IssuedRecords
+from node.records.vault import Vault
+from node.records.vault_import import Import
 from protocol import limits
 from protocol.blobs import KEY_BYTES, PIECE_BYTES, SALT_BYTES, Sealer
 from protocol.blocks import block_hash

@@ -2,7 +2,7 @@
 
 import trio
 
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.ports import TaskStatus
 from protocol import limits
 from protocol.keys import PublicKey

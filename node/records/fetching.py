@@ -11,10 +11,10 @@ from typing import Final
 
 import trio
 
-from node.fetch_run import REFUSAL, FetchAsk, Fetched, FetchRun, RefusedMidway, Write
-from node.loopback import LoopbackStream
 from node.ports import Clock, Offload, Stream, StreamHandler, Transport
-from node.runs import receive_runs
+from node.records.fetch_run import REFUSAL, FetchAsk, Fetched, FetchRun, RefusedMidway, Write
+from node.records.loopback import LoopbackStream
+from node.records.runs import receive_runs
 from protocol import limits
 from protocol.access import sign_fetch
 from protocol.blocks import NetworkId

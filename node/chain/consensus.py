@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from node.journal import VoteJournal
-from node.ledger import ExecutedBlock, Ledger
+from node.chain.journal import VoteJournal
+from node.chain.ledger import ExecutedBlock, Ledger
+from node.chain.submissions import Submissions
 from node.ports import Clock, Offload, TaskStatus, Transport
-from node.submissions import Submissions
 from protocol import limits
 from protocol.blocks import Block, Certificate, Committee, Member, block_hash
 from protocol.codec import encode

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.ports import Entropy, Stream, TaskStatus, Transport
 from node.rpc import Caller, answer_frames
 from protocol import limits

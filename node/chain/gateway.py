@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import trio
 
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
+from node.chain.submissions import Submissions
 from node.nonces import StreamNonce
 from node.ports import Entropy, Stream, Transport
 from node.rpc import answer_frames
-from node.submissions import Submissions
 from protocol import limits
 from protocol.blocks import Header, NetworkId, block_hash
 from protocol.chain import transaction_tree

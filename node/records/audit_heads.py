@@ -5,10 +5,10 @@ import logging
 
 import trio
 
-from node.audit_log import AuditLog
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
+from node.chain.submissions import Submissions
 from node.ports import Clock, TaskStatus
-from node.submissions import Submissions
+from node.records.audit_log import AuditLog
 from protocol.errors import Rejected, UserError
 from protocol.keys import SigningKey
 from protocol.transactions import AuditHead, sign_transaction

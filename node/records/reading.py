@@ -7,15 +7,15 @@ clinic included.
 from collections.abc import Sequence
 from typing import Final
 
-from node.control import Exchange
-from node.fetch_run import FetchAsk, FetchRefused, SeenRefusal
-from node.fetching import Fetcher
-from node.grants_inbox import GrantsInbox, HeldGrant
-from node.holders import placed
-from node.ids import find_token, whole_id
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
+from node.exchange import Exchange
 from node.ports import Clock, Store, Transport
-from node.vault import Vault
+from node.records.fetch_run import FetchAsk, FetchRefused, SeenRefusal
+from node.records.fetching import Fetcher
+from node.records.grants_inbox import GrantsInbox, HeldGrant
+from node.records.holders import placed
+from node.records.ids import find_token, whole_id
+from node.records.vault import Vault
 from protocol import limits
 from protocol.blocks import Member
 from protocol.control import RecordGet, RecordGetResult

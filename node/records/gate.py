@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from node.audit_log import Asked, AuditLog
-from node.ledger import Ledger
-from node.vault import Vault
+from node.chain.ledger import Ledger
+from node.records.audit_log import Asked, AuditLog
+from node.records.vault import Vault
 from protocol.access import (
     Deny,
     DenyReason,

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from node.audit_log import AuditLog
-from node.issued import IssuedRecords
-from node.ledger import Ledger
+from node.chain.ledger import Ledger
 from node.ports import Offload
+from node.records.audit_log import AuditLog
+from node.records.issued import IssuedRecords
 from protocol.audit import AuditEvent, AuditRecord, record_hash
 from protocol.blocks import Member
 from protocol.control import AuditItem, AuditList, AuditListResult, AuditVerify, AuditVerifyResult, utc

@@ -12,9 +12,9 @@ from typing import Final
 import trio
 
 from node.ports import Offload, Stream, Transport
-from node.runs import receive_runs, send_runs
-from node.vault import BlobReader, Vault
-from node.vault_import import Import, blob_bytes
+from node.records.runs import receive_runs, send_runs
+from node.records.vault import BlobReader, Vault
+from node.records.vault_import import Import, blob_bytes
 from protocol import limits, merkle
 from protocol.blobs import check_content, ciphertext_length
 from protocol.blocks import NetworkId

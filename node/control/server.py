@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 import trio
 from msgspec.structs import replace
 
-from node.control_socket import bind_control_socket, is_allowed_peer, unlink_if_same
-from node.fetch_run import FetchRefused
+from node.control.bind import bind_control_socket, is_allowed_peer, unlink_if_same
+from node.exchange import Exchange
+from node.records.fetch_run import FetchRefused
 from protocol import limits
 from protocol.control import (
     AnyRequest,
@@ -38,24 +39,6 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus  # the stubs that come with libp2p hide trio's own
 
 _log = logging.getLogger(__name__)
-
-
-class Exchange(Protocol):
-    """What answering a request may do besides returning its result. Cancelled when the client leaves."""
-
-    async def progress(
-        self, step: str, *, done: int = 0, total: int | None = None, unit: str = "bytes"
-    ) -> None:
-        """Tells the client how far a long run is."""
-        ...
-
-    def read_data(self) -> AsyncIterator[bytes]:
-        """The content that follows the request, in pieces: exactly as long as the request says."""
-        ...
-
-    async def write_data(self, chunk: bytes) -> None:
-        """Sends content of any length, before the result."""
-        ...
 
 
 class Answerer(Protocol):

@@ -2,15 +2,15 @@
 
 import trio
 
-from node.clockcheck import ClockCheck
-from node.consensus import ConsensusService
-from node.denials import Denials
-from node.gossip import GossipService
-from node.journal import VoteJournal
-from node.ledger import Ledger
+from node.chain.clockcheck import ClockCheck
+from node.chain.consensus import ConsensusService
+from node.chain.denials import Denials
+from node.chain.gossip import GossipService
+from node.chain.journal import VoteJournal
+from node.chain.ledger import Ledger
+from node.chain.submissions import Submissions
+from node.chain.sync import SyncService
 from node.ports import Ports, TaskStatus
-from node.submissions import Submissions
-from node.sync import SyncService
 from protocol.access import Freshness
 from protocol.blocks import Block, Certificate, Genesis, genesis_committee
 from protocol.keys import SigningKey

@@ -94,7 +94,10 @@ def members_of(node: Clinic | LightClient, own: Self) -> MembersResult:
     """The members in the genesis file's order, and the newest height each was heard at."""
     heights: dict[PublicKey, int] = {}
     if isinstance(node, Clinic):
-        heights = {**node.services.clock_check.heights, own.identity: node.services.ledger.height}
+        heights = {
+            **node.services.clock_check.heights,
+            own.identity: node.services.ledger.height,
+        }
         connected = {*node.ports.transport.connected(), own.identity}
     else:
         connected = set(node.transport.connected())

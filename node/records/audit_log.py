@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import trio
 from msgspec.structs import replace
 
-from node.audit_chain import AuditChain, Verdict
-from node.denial_tally import EVERYONE_ELSE, DenialTally
 from node.ports import Clock, Offload, Store, TaskStatus
+from node.records.audit_chain import AuditChain, Verdict
+from node.records.denial_tally import EVERYONE_ELSE, DenialTally
 from protocol import limits
 from protocol.access import DenyReason, VerifiedFetch
 from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash

@@ -1,8 +1,8 @@
 """What patients allow this clinic to read: the answers to `access list` and `access show`."""
 
-from node.grants_inbox import GrantsInbox, HeldGrant
-from node.ids import find_held_grant
 from node.ports import Clock, Offload, Store
+from node.records.grants_inbox import GrantsInbox, HeldGrant
+from node.records.ids import find_held_grant
 from protocol.control import (
     AccessList,
     AccessListResult,
