@@ -6,7 +6,7 @@ import click
 
 from cli.launch import become, node_program
 from cli.node_commands import json_flag
-from cli.settings import Settings, pass_settings, shared_options
+from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 
 BENCHES = ("ledger", "finality", "blobs", "sync", "startup")
 
@@ -14,7 +14,7 @@ BENCHES = ("ledger", "finality", "blobs", "sync", "startup")
 @click.command()
 @shared_options
 @click.option("--quick", is_flag=True, help="Shorter, and less exact.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the figures there.")
+@click.option("--plot", type=ANY_PATH, metavar="FILE", help="Draw the figures there.")
 @click.argument("name", type=click.Choice(BENCHES))
 @pass_settings
 def bench(settings: Settings, quick: bool, plot: Path | None, name: str) -> None:

@@ -6,14 +6,12 @@ import click
 
 from cli.launch import become, node_program
 from cli.node_commands import json_flag
-from cli.settings import Settings, pass_settings, shared_options
+from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 
 
 @click.command()
 @shared_options
-@click.option(
-    "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Leave the network running there."
-)
+@click.option("--keep", type=ANY_PATH, metavar="DIR", help="Leave the network running there.")
 @pass_settings
 def demo(settings: Settings, keep: Path | None) -> None:
     """Four clinics and a patient on this machine: the whole story, step by step."""

@@ -21,7 +21,17 @@ from protocol.errors import ChartmeshError, Code
 from protocol.exits import DONE, exit_status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class CommandTree(click.Group):
+    """All commands. Ctrl-C ends them without click's own empty line."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
+
+@click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
 @shared_options
 def chartmesh() -> None:
     """A network of clinics in which every medical record is owned by its patient."""
@@ -49,6 +59,8 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _tell(Code.INTERNAL, error.format_message(), "see: chartmesh --help", is_json)
     except (click.Abort, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            render.note("")  # the terminal has written ^C there
         return _tell(Code.INTERRUPTED, "interrupted", "nothing is half-written; run it again", is_json)
     except ChartmeshError as error:
         if is_json and isinstance(error, AnsweredError):

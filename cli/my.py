@@ -194,7 +194,9 @@ def stop(settings: Settings, is_all: bool, yes: bool, identity: str | None) -> i
     if is_all and not yes:
         if not sys.stdin.isatty():
             raise UserError("--all asks first, and nobody is here to answer", "add --yes", code=Code.USAGE)
-        click.confirm("Stop sharing everything with everybody?", abort=True, err=True)
+        if not click.confirm("Stop sharing everything with everybody?", err=True):
+            render.note("nothing was stopped")
+            return exits.FAILED
     progress = render.ProgressLine(is_json=settings.is_json)
     result = _call(settings, MyStop(id=identity), progress)
     progress.clear()

@@ -7,7 +7,7 @@ import click
 from cli import launch, render
 from cli.client import call
 from cli.node_commands import json_flag
-from cli.settings import Settings, pass_settings, shared_options
+from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from protocol import exits, limits
 from protocol.control import Members, NetworkJoin
 from protocol.errors import Code, UserError
@@ -24,8 +24,8 @@ def network() -> None:
 @network.command()
 @shared_options
 @click.option("--name", required=True, help="The network's name.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the genesis file.")
-@click.argument("cards", nargs=-1, required=True, metavar="CARD...", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=ANY_PATH, help="Where to write the genesis file.")
+@click.argument("cards", nargs=-1, required=True, metavar="CARD...", type=ANY_PATH)
 @pass_settings
 def create(settings: Settings, name: str, output: Path | None, cards: tuple[Path, ...]) -> None:
     """Make a network's genesis file of its founders' cards."""
@@ -38,7 +38,7 @@ def create(settings: Settings, name: str, output: Path | None, cards: tuple[Path
 
 @network.command()
 @shared_options
-@click.argument("genesis", type=click.Path(path_type=Path))
+@click.argument("genesis", type=ANY_PATH)
 @pass_settings
 def join(settings: Settings, genesis: Path) -> int:
     """Join the network of a genesis file."""

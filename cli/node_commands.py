@@ -7,7 +7,7 @@ import click
 
 from cli import launch, render
 from cli.client import call
-from cli.settings import Settings, pass_settings, passphrase_option, shared_options
+from cli.settings import ANY_PATH, Settings, pass_settings, passphrase_option, shared_options
 from protocol import exits
 from protocol.control import Peers, PeersResult, Status, StatusResult, Stop
 from protocol.errors import Code, UserError
@@ -24,7 +24,7 @@ _ANSWER_S = 30.0
 )
 @click.option("--name", help="What others call this node.")
 @click.option("--listen", metavar="ADDR", help="The address that peers connect to.")
-@click.option("--genesis", type=click.Path(path_type=Path), help="The network's genesis file.")
+@click.option("--genesis", type=ANY_PATH, help="The network's genesis file.")
 @click.option(
     "--clinic",
     multiple=True,

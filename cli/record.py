@@ -9,7 +9,7 @@ from cli import render
 from cli.client import call
 from cli.files import RecordFile
 from cli.receive import check_output, receive
-from cli.settings import Settings, pass_settings, shared_options
+from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from cli.values import IdParam, parse_purpose, rows_option, since_option
 from protocol import exits
 from protocol.control import (
@@ -53,7 +53,7 @@ def record() -> None:
 )
 @click.option("--title", default="", help="What the patient sees; kept encrypted.")
 @click.option("--patient", default="", help="Your own name for the patient; stays in this clinic.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=ANY_PATH)
 @pass_settings
 def add(
     settings: Settings, code: str, kind: RecordType, title: str, patient: str, files: tuple[Path, ...]
@@ -154,9 +154,7 @@ def show(settings: Settings, identity: str) -> None:
 @click.option(
     "-o", "--output", default=".", metavar="DIR|-", help="Where to save; - is the standard output."
 )
-@click.option(
-    "--grant", type=click.Path(path_type=Path), hidden=True, help="Present the grant body in this file."
-)
+@click.option("--grant", type=ANY_PATH, hidden=True, help="Present the grant body in this file.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...", type=RECORD)
 @pass_settings
 def get(

@@ -14,6 +14,9 @@ from protocol.errors import Code, UserError
 DEFAULT_DATA_DIR = Path("~/.chartmesh")
 CONFIG_NAME = "config.toml"  # in the data directory, read where no other file is named
 
+# Whoever opens a file says what is wrong with it.
+ANY_PATH = click.Path(path_type=Path, readable=False)
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -83,8 +86,7 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
 def _path_option(name: str, attribute: str, text: str) -> Callable[[F], F]:
-    kind = click.Path(path_type=Path)
-    return click.option(name, attribute, type=kind, expose_value=False, callback=_keep, help=text)
+    return click.option(name, attribute, type=ANY_PATH, expose_value=False, callback=_keep, help=text)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:

@@ -125,9 +125,10 @@ async def share_record(stage: Stage, issuer: Actor, content: bytes) -> SharedRec
     added = await add_record(stage, issuer, content)
     holders, token = set(added["holders"]), added["token"]
     [reader] = [one for one in stage.clinics.values() if member_of(stage, one).id_key.hex() not in holders]
-    await stage.patient.ask("my", "share", token, "--with", reader.name, "--for", "1d")
+    shared = await stage.patient.ask("my", "share", token, "--with", reader.name, "--for", "1d")
+    grant = shared["grants"][0]["grant"]
     with trio.fail_after(PATIENCE_S):
-        while not (await reader.ask("access", "list"))["grants"]:  # noqa: ASYNC110
+        while (await reader.run("access", "show", grant)).status != 0:  # noqa: ASYNC110
             await trio.sleep(POLL_S)
     return SharedRecord(token, issuer, reader, content)
 
