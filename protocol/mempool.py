@@ -1,5 +1,6 @@
 """Transactions that wait to become final, and signatures already checked. Memory only, bounded."""
 
+from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,6 @@ from protocol.transactions import (
     TransactionId,
     VerifiedTransaction,
     decode_transaction,
-    transaction_id,
     verify_transaction,
 )
 
@@ -22,11 +22,13 @@ class VerifiedCache:
 
     def __init__(self, network: NetworkId) -> None:
         self.network = network
-        self._verified: dict[TransactionId, VerifiedTransaction] = {}
+        # By the bytes themselves: to look one up costs no hash. A plain dictionary would search for its
+        # oldest entry longer and longer.
+        self._verified: OrderedDict[bytes, VerifiedTransaction] = OrderedDict()
 
     def verify(self, raw: bytes) -> VerifiedTransaction:
         """The verified transaction of `raw`, from memory where it was seen. Raises Malformed."""
-        known = self._verified.get(transaction_id(raw))
+        known = self._verified.get(raw)
         return known if known is not None else self.add(self.check(raw))
 
     def check(self, raw: bytes) -> VerifiedTransaction:
@@ -35,12 +37,12 @@ class VerifiedCache:
 
     def unseen(self, raws: Iterable[bytes]) -> list[bytes]:
         """Those of `raws` that `verify` would have to check."""
-        return [raw for raw in raws if transaction_id(raw) not in self._verified]
+        return [raw for raw in raws if raw not in self._verified]
 
     def add(self, transaction: VerifiedTransaction) -> VerifiedTransaction:
-        self._verified[transaction.id] = transaction
+        self._verified[transaction.raw] = transaction
         while len(self._verified) > VERIFIED_MAX:
-            del self._verified[next(iter(self._verified))]
+            self._verified.popitem(last=False)
         return transaction
 
 
