@@ -6,26 +6,23 @@ from pathlib import Path
 
 from node.bench.drawing import draw
 from node.bench.report import Report
-from protocol.errors import ChartmeshError, Code, UserError
-from protocol.exits import INTERRUPTED, exit_status
+from node.telling import exit_of
+from protocol.errors import Code, UserError
 
 BENCHES = ("ledger", "finality", "blobs", "sync", "startup")
 
 
 def main(arguments: list[str]) -> int:
     """Runs the bench that `arguments` name; the exit status."""
-    try:
-        options = _parse(arguments)
-        report = _run(options.name, is_quick=options.quick)
-        print(report.json() if options.json else report)
-        if options.plot is not None:
-            _write(options.plot, draw(report))
-    except ChartmeshError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return exit_status(error.code)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    options = _parse(arguments)
+    return exit_of(lambda: _print(options), is_json=options.json)
+
+
+def _print(options: argparse.Namespace) -> None:
+    report = _run(options.name, is_quick=options.quick)
+    print(report.json() if options.json else report)
+    if options.plot is not None:
+        _write(options.plot, draw(report))
 
 
 def _run(name: str, *, is_quick: bool) -> Report:

@@ -51,3 +51,8 @@ def test_a_drawing_says_what_the_report_says() -> None:
 def test_an_unknown_bench_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == exit_status(Code.USAGE)
     assert "there is no bench nothing" in capsys.readouterr().err
+
+
+def test_an_error_is_json_where_the_figures_would_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nothing", "--json"]) == exit_status(Code.USAGE)
+    assert json.loads(capsys.readouterr().err)["code"] == Code.USAGE
