@@ -1,5 +1,6 @@
 """Nodes that cannot start or do not run: the command line says why, and nothing is lost by trying."""
 
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,7 +33,7 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder, port = tmp_path_factory.mktemp("home"), free_ports(1)[0]
     home = Home(Actor("solo", folder / "solo.toml", folder / "solo"), port, folder / "passphrase")
     home.secret.touch(mode=0o600)
@@ -49,7 +50,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         await home.actor.ask("stop")
 
     trio.run(found)
-    return home
+    yield home
+    home.actor.send_signal(signal.SIGKILL)
 
 
 def config_text(home: Home, *, listen: str | None = None, more: str = "") -> str:

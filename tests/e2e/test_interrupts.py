@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from node import paths
-from node.demo.stage import Actor, Answer, Stage, is_daemon
+from node.demo.stage import Actor, Answer, Stage, argv
 from protocol import limits
 from protocol.exits import INTERRUPTED
 from tests.e2e.clinics import interrupt, share_record, until
@@ -29,9 +29,8 @@ def read_so_far(pid: int, file: Path) -> int:
     return 0
 
 
-def is_alone(actor: Actor) -> bool:
-    pid = actor.pid()
-    return pid is None or not is_daemon(pid)
+def daemons_of(stage: Stage, actor: Actor) -> list[int]:
+    return [pid for pid in stage.daemons() if os.fsencode(actor.data_dir) in argv(pid)]
 
 
 async def test_a_record_add_that_is_interrupted_adds_nothing_and_spends_no_code(
@@ -88,7 +87,7 @@ async def test_a_start_that_is_interrupted_leaves_no_daemon(
 
     answer = await interrupt(clinic.program("start"), has_begun, folder=tmp_path)
     assert is_told(answer), answer
-    assert is_alone(clinic)
+    assert daemons_of(stage, clinic) == []
     assert (await clinic.run("status")).status == 6
     begun = await clinic.ask("start")
     assert begun["name"] == clinic.name
