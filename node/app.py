@@ -242,14 +242,22 @@ def _load_keys(config: Config, passphrase: bytes | None) -> ClinicKeys | WalletK
     """Raises UserError: missing, damaged, of the other role, or not opened by the passphrase."""
     path = paths.keyfile(config.node.data_dir)
     if not path.exists():
-        raise UserError(
-            f"there are no keys in {config.node.data_dir}",
-            "make them with chartmesh init, or put the key file back from your backup",
-            code=Code.KEY_FILE if paths.card(config.node.data_dir).exists() else Code.NOT_INITIALISED,
-        )
+        raise _no_keys(config.node.data_dir)
     if config.node.role == "clinic":
         return load_keyfile(path, ClinicKeys, passphrase)
     return load_keyfile(path, WalletKeys, passphrase)
+
+
+def _no_keys(data_dir: Path) -> UserError:
+    if not paths.has_history(data_dir):
+        return UserError(
+            f"there are no keys in {data_dir}", "make them: chartmesh init", code=Code.NOT_INITIALISED
+        )
+    return UserError(
+        f"the key file {paths.keyfile(data_dir)} is missing",
+        "put it back from your backup: with other keys this directory is of no use",
+        code=Code.KEY_FILE,
+    )
 
 
 def _identity(keys: ClinicKeys | WalletKeys) -> PublicKey:

@@ -80,6 +80,12 @@ def initialise(
             "use another --data-dir for another node",
             code=Code.ALREADY_INITIALISED,
         )
+    if paths.has_history(data_dir):
+        raise UserError(
+            f"there is a node in {data_dir} whose key file is missing, or an `init` was cut off there",
+            "put the key file back from your backup, or use another --data-dir",
+            code=Code.ALREADY_INITIALISED,
+        )
     founding = None if genesis is None else read_genesis_file(genesis)
     chosen = _chosen(founding, clinics)
     files: dict[Path, bytes] = {}

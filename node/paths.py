@@ -55,6 +55,11 @@ def lock(data_dir: Path) -> Path:
     return data_dir / "lock"
 
 
+def has_history(data_dir: Path) -> bool:
+    """Whether a node has lived here, so that its keys belong here and no others."""
+    return any(path(data_dir).exists() for path in (card, votes, ledger_db))
+
+
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Holds the data directory for this process; the system lets go when the process ends.

@@ -192,6 +192,17 @@ async def test_a_node_that_cannot_start_says_why_and_starts_when_that_is_over(
     assert not paths.socket(home.data_dir).exists()
 
 
+async def test_keys_that_are_missing_are_not_replaced_by_new_ones(home: Home) -> None:
+    votes, keys = paths.votes(home.data_dir), paths.keyfile(home.data_dir)
+    before = votes.read_bytes()
+    with moved(keys):
+        told = await refused(home.actor, "init")
+        assert told.kind == (1, "already-initialised")
+        assert "backup" in told.hint
+        assert not keys.exists()
+    assert votes.read_bytes() == before
+
+
 async def test_nothing_is_lost_by_starts_that_failed(home: Home) -> None:
     try:
         begun = await home.actor.ask("start")
