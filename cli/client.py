@@ -51,12 +51,12 @@ def connect(place: Place) -> socket.socket:
         if not place.data_dir.is_dir():
             raise UserError(
                 f"there is no node in {place.data_dir}",
-                "make one first: chartmesh init",
+                f"make one first: chartmesh init{place.flags}",
                 code=Code.NOT_INITIALISED,
             ) from error
         raise UserError(
             f"the node in {place.data_dir} is not running",
-            "start it first: chartmesh start",
+            f"start it first: chartmesh start{place.flags}",
             code=Code.NOT_RUNNING,
         ) from error
     except OSError as error:

@@ -16,9 +16,9 @@ from cli.network import network
 from cli.node_commands import completion, daemon, init, peers, start, status, stop, version
 from cli.record import record
 from cli.settings import shared_options
+from protocol import exits
 from protocol.control import ErrorReply, encode_document
 from protocol.errors import ChartmeshError, Code
-from protocol.exits import DONE, exit_status
 
 
 class CommandTree(click.Group):
@@ -32,6 +32,7 @@ class CommandTree(click.Group):
 
 
 @click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chartmesh", message="%(prog)s %(version)s")
 @shared_options
 def chartmesh() -> None:
     """A network of clinics in which every medical record is owned by its patient."""
@@ -53,6 +54,9 @@ def run(arguments: list[str]) -> int:
     is_json = "--json" in arguments
     try:
         returned = chartmesh.main(arguments, prog_name="chartmesh", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return exits.USAGE
     except click.UsageError as error:
         hint = f"see: {error.ctx.command_path} --help" if error.ctx else "see: chartmesh --help"
         return _tell(Code.USAGE, error.format_message(), hint, is_json)
@@ -65,9 +69,9 @@ def run(arguments: list[str]) -> int:
     except ChartmeshError as error:
         if is_json and isinstance(error, AnsweredError):
             click.echo(encode_document(error.reply), err=True)
-            return exit_status(error.code)
+            return exits.exit_status(error.code)
         return _tell(error.code, error.message, error.hint, is_json)
-    return returned if isinstance(returned, int) else DONE
+    return returned if isinstance(returned, int) else exits.DONE
 
 
 def _tell(code: Code, message: str, hint: str, is_json: bool) -> int:
@@ -77,7 +81,7 @@ def _tell(code: Code, message: str, hint: str, is_json: bool) -> int:
         one_line = " ".join(message.split())
         render.note(f"error: {one_line}")
         render.note(f"hint: {hint or 'see: chartmesh --help'}")
-    return exit_status(code)
+    return exits.exit_status(code)
 
 
 if __name__ == "__main__":

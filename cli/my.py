@@ -149,7 +149,7 @@ def share(
         state = "" if one.final else " (accepted, not final yet)"
         render.say(
             f"{_reader(one)} can read {render.short(one.token)} until {render.when(one.not_after)}{state}. "
-            f"Stop with: chartmesh my stop {render.short(one.grant)}"
+            f"Stop with: chartmesh my stop {render.short(one.grant)}{settings.place.flags}"
         )
     return exits.DONE if all(one.final for one in result.grants) else exits.NOT_FINAL
 

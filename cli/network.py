@@ -50,7 +50,7 @@ def join(settings: Settings, genesis: Path) -> int:
         render.document(result)
     else:
         state = "joined" if result.joined else "asked to join"
-        render.say(f"{state} {result.name}: {result.members} members, {result.quorum} decide")
+        render.say(f"{state} {result.name}  members {result.members} (need {result.quorum})")
     return exits.DONE if result.joined else exits.NOT_FINAL
 
 

@@ -81,14 +81,14 @@ def start(settings: Settings) -> None:
     if launch.is_running(settings.place):
         raise UserError(
             f"the node in {settings.place.data_dir} is already running",
-            "see: chartmesh status",
+            f"see: chartmesh status{settings.place.flags}",
             code=Code.ALREADY_RUNNING,
         )
     result = launch.start(settings)
     if settings.is_json:
         render.document(result)
     else:
-        render.say(status_line(result))
+        _print_status(result)
 
 
 @click.command()
@@ -121,9 +121,7 @@ def status(settings: Settings, watch: bool) -> int:
             render.document(result)
         else:
             _clear(watch)
-            render.say(status_line(result))
-            for warning in result.warnings:
-                render.say(f"! {warning}")
+            _print_status(result)
         if not watch:
             return exits.DONE if result.fresh else exits.STALE
         time.sleep(_REFRESH_S)
@@ -184,8 +182,17 @@ def json_flag(settings: Settings) -> list[str]:
     return ["--json"] if settings.is_json else []
 
 
+def _print_status(result: StatusResult) -> None:
+    render.say(status_line(result))
+    for warning in result.warnings:
+        render.say(f"! {warning}")
+
+
 def status_line(result: StatusResult) -> str:
     """The one line of `status`."""
+    name, running = render.named(result.name, result.id), f"running {render.span(result.running_s)}"
+    if result.network is None:
+        return f"{name}  {running}  in no network yet"
     final = (
         "nothing final yet"
         if result.final_age_s is None
@@ -197,8 +204,8 @@ def status_line(result: StatusResult) -> str:
         disk = f"{disk} of {render.size(result.disk_total_bytes)}"
     return "  ".join(
         (
-            render.named(result.name, result.id),
-            f"running {render.span(result.running_s)}",
+            name,
+            running,
             f"epoch {result.epoch}",
             f"members {result.reachable}/{result.members} {freshness} (need {result.quorum})",
             f"peers {result.peers}",

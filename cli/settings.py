@@ -1,6 +1,7 @@
 """The options that every command takes, before or after its name, and what follows from them."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Place:
 
     data_dir: Path
     socket: Path
+    flags: str = ""  # what names it again in a command that people are told to type
 
 
 @dataclass
@@ -51,7 +53,11 @@ class Settings:
         socket = (
             _path_variable("CONTROL_SOCKET") or configured.get("control.socket") or data_dir / SOCKET_NAME
         )
-        return Place(data_dir, _absolute(socket))
+        return Place(data_dir, _absolute(socket), self._flags())
+
+    def _flags(self) -> str:
+        named = (("--data-dir", self.data_dir_flag), ("--config", self.config))
+        return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path in named if path is not None)
 
     def _file(self, data_dir: Path) -> Path | None:
         named = self.config or _path_variable("CONFIG")

@@ -2,27 +2,39 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from node import paths
-from node.config import Config, load_config
+from node.config import DEFAULT_DATA_DIR, Config, load_config
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise
-from node.telling import exit_of
+from node.telling import exit_of, tell
 from protocol.errors import Code, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one job and exits with the status of `protocol.exits`; its error is told on stderr."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(given)
+    except UserError as error:
+        sys.exit(tell(error, is_json="--json" in given))
     sys.exit(exit_of(lambda: options.job(options), is_json=options.json, errors_fd=options.errors_fd))
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells mistakes of usage as every other error is told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, f"see: {self.prog} --help", code=Code.USAGE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="chartmeshd", description="The daemon of a chartmesh node.")
+    parser = Parser(prog="chartmeshd", description="The daemon of a chartmesh node.")
     parser.set_defaults(job=_daemon, json=False, errors_fd=None)
     _daemon_options(parser)
     jobs = parser.add_subparsers()
@@ -103,9 +115,18 @@ def _init(options: argparse.Namespace) -> None:
         clinics=options.clinic,
         passphrase_file=options.passphrase_file,
         insecure=options.insecure_no_passphrase,
+        flags=_flags(options),
         write_config=options.config is None and not paths.config(config.node.data_dir).exists(),
         is_json=options.json,
     )
+
+
+def _flags(options: argparse.Namespace) -> str:
+    """What names this node again in a command that people are told to type."""
+    if options.config is not None:
+        return f" --config {shlex.quote(str(options.config))}"
+    is_default = options.data_dir in (None, Path(DEFAULT_DATA_DIR).expanduser())
+    return "" if is_default else f" --data-dir {shlex.quote(str(options.data_dir))}"
 
 
 def _join(options: argparse.Namespace) -> None:

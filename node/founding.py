@@ -127,7 +127,7 @@ def join_network(config: Config, file: Path, *, is_json: bool) -> None:
     if is_json:
         print(encode_document(result).decode())
     else:
-        print(f"joined {result.name}: {result.members} members, {result.quorum} decide")
+        print(f"joined {result.name}  members {result.members} (need {result.quorum})")
 
 
 def joined(genesis: Genesis) -> NetworkJoinResult:
@@ -191,5 +191,5 @@ def _report(genesis: Genesis, path: Path, *, is_json: bool) -> None:
         return
     print(f"network {genesis.name}  {network_id(genesis).hex()}")
     print(f"genesis file {path}")
-    print(f"next: give it to each of the {len(genesis.members)} clinics: chartmesh network join {path}")
+    print(f"next: give it to every clinic and patient of the network: chartmesh network join {path.name}")
     print(f"terms that joining accepts: {TERMS}", file=sys.stderr)

@@ -27,7 +27,7 @@ from protocol.armour import wrap
 from protocol.blocks import Genesis, Member, sign_card
 from protocol.codec import encode
 from protocol.errors import Code, UserError
-from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey, fingerprint
+from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey
 from protocol.wallet import (
     ENTROPY_BYTES,
     HotMaster,
@@ -64,10 +64,12 @@ def initialise(
     passphrase_file: Path | None,
     insecure: bool,
     write_config: bool,
+    flags: str,
     is_json: bool,
 ) -> None:
     """Makes the data directory of a clinic or a light client and says what comes next. With
     `write_config`, the settings given are kept in it as `config.toml`. On a failure nothing is left.
+    `flags` are those that name this node in the commands to come.
 
     Raises:
         UserError: there are keys already, no passphrase, no address that others can reach, a genesis
@@ -102,7 +104,7 @@ def initialise(
     secret = None if insecure else _passphrase(passphrase_file or config.keys.passphrase_file)
     if keys is not None:
         _make(data_dir, files, keys, secret)
-        _report(config, SigningKey(keys.identity_seed).public, files, is_json=is_json)
+        _report(config, SigningKey(keys.identity_seed).public, files, flags=flags, is_json=is_json)
         return
     words, wallet = _new_wallet()
     is_shown = is_person_there() and not is_json
@@ -110,7 +112,7 @@ def initialise(
         show_words(words, SystemEntropy())
     _make(data_dir, files, wallet, secret)
     name = wallet_id(HotMaster(wallet.hot_master))
-    _report(config, name, files, words="" if is_shown else words, is_json=is_json)
+    _report(config, name, files, flags=flags, words="" if is_shown else words, is_json=is_json)
 
 
 def _passphrase(file: Path | None) -> bytes:
@@ -239,11 +241,19 @@ def _quoted(value: object) -> str:
 
 
 def _report(
-    config: Config, node_id: PublicKey, files: Iterable[Path], *, words: str = "", is_json: bool
+    config: Config,
+    node_id: PublicKey,
+    files: Iterable[Path],
+    *,
+    flags: str,
+    words: str = "",
+    is_json: bool,
 ) -> None:
     data_dir, is_clinic = config.node.data_dir, config.node.role == "clinic"
     made = [paths.keyfile(data_dir), *([paths.votes(data_dir)] if is_clinic else []), *files]
-    following = "chartmesh start" if is_clinic else "chartmesh my code --clinic NAME"
+    following = f"chartmesh network join{flags} GENESIS"
+    if config.network.genesis.exists():
+        following = f"chartmesh start{flags}" if is_clinic else f"chartmesh my code{flags} --clinic NAME"
     if is_json:
         document: dict[str, Any] = {
             "v": 1,
@@ -255,9 +265,13 @@ def _report(
         }
         print(json.dumps({**document, "words": words} if words else document))
         return
-    print(" ".join(filter(None, (config.node.role, config.node.name, fingerprint(node_id)))))
+    print(" ".join(filter(None, (config.node.role, config.node.name, node_id.hex()))))
     for path in made:
         print(f"made {path}")
     if words:
         print(f"words, shown this once: {words}")
-    print(f"next: {following}")
+    if is_clinic and not config.network.genesis.exists():
+        print(f"next: give {paths.card(data_dir)} to whoever runs `chartmesh network create`, and with the")
+        print(f"      genesis file that comes back: {following}")
+    else:
+        print(f"next: {following}")

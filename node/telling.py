@@ -24,7 +24,7 @@ def exit_of(job: Callable[[], int | None], *, is_json: bool, errors_fd: int | No
             # Whoever saw this one start well has stopped listening.
             with suppress(BrokenPipeError):
                 os.write(errors_fd, f"{_document(error)}\n".encode())
-        return _tell(error, is_json=is_json)
+        return tell(error, is_json=is_json)
 
 
 def _expected(error: BaseException) -> ChartmeshError:
@@ -39,7 +39,8 @@ def _expected(error: BaseException) -> ChartmeshError:
     return causes[0]
 
 
-def _tell(error: ChartmeshError, *, is_json: bool) -> int:
+def tell(error: ChartmeshError, *, is_json: bool) -> int:
+    """Tells an error on stderr; its exit status."""
     if is_json:
         print(_document(error), file=sys.stderr)
     else:

@@ -13,7 +13,7 @@ from node.ports import Store
 from node.store import layout
 from protocol import limits
 from protocol.codec import Wire, decode, encode
-from protocol.errors import Code, Refused, UserError
+from protocol.errors import Code, UserError
 from protocol.grants import SealedKey, open_key
 from protocol.keys import OpeningKey, PublicKey, SigningKey
 from protocol.transactions import Content, GrantId, SignedEnrolment, TokenId, TransactionId
@@ -112,8 +112,8 @@ class Wallet:
         return sorted(self._entries(OwnRecord, _RECORD), key=lambda item: (item.height, item.index))
 
     def record(self, prefix: str) -> OwnRecord:
-        """The record whose token begins with `prefix`. Raises Refused or UserError AMBIGUOUS_ID."""
-        return one_of(prefix, {item.token.hex(): item for item in self.records()})
+        """The record whose token begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
+        return _one_of(prefix, "record", {item.token.hex(): item for item in self.records()})
 
     def open(self, record: OwnRecord) -> SealedKey:
         """The content key and label. Raises UserError STORE_DAMAGED where the box is not for our key."""
@@ -135,8 +135,8 @@ class Wallet:
         return list(self._entries(OwnGrant, _GRANT))
 
     def grant(self, prefix: str) -> OwnGrant:
-        """The grant whose id begins with `prefix`. Raises Refused or UserError AMBIGUOUS_ID."""
-        return one_of(prefix, {item.grant_id.hex(): item for item in self.grants()})
+        """The grant whose id begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
+        return _one_of(prefix, "share", {item.grant_id.hex(): item for item in self.grants()})
 
     def _entries(self, kind: type[R], prefix: bytes) -> Iterator[R]:
         for _, raw in self._store.iterate(layout.wallet(prefix)):
@@ -146,11 +146,11 @@ class Wallet:
 T = TypeVar("T")
 
 
-def one_of(prefix: str, named: dict[str, T]) -> T:
+def _one_of(prefix: str, kind: str, named: dict[str, T]) -> T:
     """The one entry whose name begins with `prefix`.
 
     Raises:
-        Refused: none does. UserError: AMBIGUOUS_ID, several do.
+        UserError: REFUSED, none does; AMBIGUOUS_ID, several do.
     """
     fitting = [name for name in named if name.startswith(prefix)]
     if len(fitting) > 1:
@@ -158,7 +158,11 @@ def one_of(prefix: str, named: dict[str, T]) -> T:
             f"{len(fitting)} ids begin with {prefix}", "give more of its characters", code=Code.AMBIGUOUS_ID
         )
     if not fitting:
-        raise Refused
+        raise UserError(
+            f"you have no {kind} whose id begins with {prefix}",
+            f"see: chartmesh my {kind}s",
+            code=Code.REFUSED,
+        )
     return named[fitting[0]]
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from node.chain.gateway import Gateway
 from protocol.control import MyShare, MyStop
-from protocol.errors import Code, Refused, UserError
+from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
 from protocol.messages.light import HeadersReply, Located
@@ -106,8 +106,9 @@ def test_without_a_quorum_the_patient_is_told_that_nothing_is_fresh() -> None:
 def test_unknown_records_and_clinics_get_their_errors() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         token = await issue(someone, cluster.nodes[0], "Letter")
-        with pytest.raises(Refused):
+        with pytest.raises(UserError) as absent:
             await someone.my.share(share(TransactionId(bytes(32))))
+        assert absent.value.code is Code.REFUSED
         with pytest.raises(UserError) as unknown:
             await someone.my.share(share(token, "nobody"))
         assert "n0, n1, n2, n3" in unknown.value.hint

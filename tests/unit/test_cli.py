@@ -51,6 +51,24 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert told.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("words", [[], ["record"]], ids=["program", "group"])
+def test_a_command_line_that_ends_too_early_gets_the_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Usage: chartmesh")
+    assert len(printed.err.splitlines()) > 5
+
+
+def test_hints_name_the_same_node_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "a b"
+    home.mkdir()
+    assert run(["status", "--data-dir", str(home)]) == 6
+    assert capsys.readouterr().err.endswith(f"chartmesh start --data-dir '{home}'\n")
+
+
 def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     found = {" ".join(path) for path, _ in leaves(chartmesh)}
     wanted = ["init", "daemon", "start", "stop", "status", "peers", "version", "completion"]

@@ -4,6 +4,7 @@ import io
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from cli import render
 from cli.node_commands import status_line
@@ -68,6 +69,11 @@ def test_status_is_one_line() -> None:
         "clinic-a  running 3d 4h  epoch 7  members 9/10 fresh (need 7)  peers 14  pending 0  "
         "disk 3.0 GiB  final 12 s ago"
     )
+
+
+def test_a_node_without_a_network_has_no_members_to_count() -> None:
+    alone = replace(STATUS, network=None, running_s=3)
+    assert status_line(alone) == "clinic-a  running 3 s  in no network yet"
 
 
 class Terminal(io.StringIO):
