@@ -16,7 +16,7 @@ from protocol import limits
 from protocol.codec import digest
 from protocol.errors import Code, Malformed, UserError
 
-ArmourKind = Literal["CARD", "GENESIS"]
+ArmourKind = Literal["CARD", "GENESIS", "EVIDENCE"]
 
 _ARMOUR_CHECKSUM_BYTES: Final = 8
 _LINE_CHARS: Final = 64
@@ -37,6 +37,12 @@ class CodeKind(IntEnum):
     """What a code carries: its first byte."""
 
     RECEIVE = 1
+    INVITATION = 2
+
+
+# What is wrong with a text that should be a code of this kind is told under this code.
+_CODES: Final = {CodeKind.RECEIVE: Code.RECEIVE_CODE, CodeKind.INVITATION: Code.INVITATION}
+_NAMES: Final = {CodeKind.RECEIVE: "a receive code", CodeKind.INVITATION: "an invitation"}
 
 
 def wrap(kind: ArmourKind, raw: bytes) -> str:
@@ -94,22 +100,39 @@ def unwrap_code(kind: CodeKind, text: str) -> bytes:
     """The payload of the code in `text`. Case, spaces, line ends and dashes do not matter.
 
     Raises:
-        UserError: RECEIVE_CODE, with a hint: no code, another version or kind, or a slip in it.
+        UserError: the code of this kind (RECEIVE_CODE, INVITATION), with a hint: no code, another
+            version or kind, or a slip in it.
     """
+    try:
+        found, payload = _read_code(text)
+    except _Slip as slip:
+        raise UserError(str(slip), _TYPO_HINT, code=_CODES[kind]) from slip
+    if found != kind:
+        raise UserError("this is a code for something else", f"ask for {_NAMES[kind]}", code=_CODES[kind])
+    return payload
+
+
+def is_code(text: str) -> bool:
+    """Whether `text` begins like a code of any kind; the rest may be wrong."""
+    return text.lstrip()[: len(CODE_PREFIX)].upper() == CODE_PREFIX
+
+
+class _Slip(Exception):
+    """What is wrong with the text of a code, in one sentence."""
+
+
+def _read_code(text: str) -> tuple[int, bytes]:
+    """The kind and payload in a code's text. Raises _Slip."""
     if len(text) > _CODE_CHARS_MAX:
-        raise _not_a_code("this text is far too long for a code")
+        raise _Slip("this text is far too long for a code")
     code = "".join(text.split()).replace("-", "").upper()
     if not code.startswith(CODE_PREFIX):
-        raise _not_a_code(f"this is not a code: it does not begin with {CODE_PREFIX}")
+        raise _Slip(f"this is not a code: it does not begin with {CODE_PREFIX}")
     content = _unpacked(code[len(CODE_PREFIX) :])
     payload, checksum = content[:-_CODE_CHECKSUM_BYTES], content[-_CODE_CHECKSUM_BYTES:]
     if not payload or checksum != _code_checksum(payload):
-        raise _not_a_code("the code has a mistake in it")
-    if payload[0] != kind:
-        raise UserError(
-            "this is a code for something else", "ask for a receive code", code=Code.RECEIVE_CODE
-        )
-    return payload[1:]
+        raise _Slip("the code has a mistake in it")
+    return payload[0], payload[1:]
 
 
 def _unpacked(symbols: str) -> bytes:
@@ -118,11 +141,11 @@ def _unpacked(symbols: str) -> bytes:
     for at, character in enumerate(symbols, len(CODE_PREFIX) + 1):
         value = _VALUES.get(character)
         if value is None:
-            raise _not_a_code(f"character {at} of the code, {character!r}, is in no code")
+            raise _Slip(f"character {at} of the code, {character!r}, is in no code")
         number = number << 5 | value
     spare = len(symbols) * 5 % 8
     if spare >= 5 or number & ((1 << spare) - 1):
-        raise _not_a_code("the code has a mistake in it")
+        raise _Slip("the code has a mistake in it")
     return (number >> spare).to_bytes(len(symbols) * 5 // 8, "big")
 
 
@@ -136,7 +159,3 @@ def _armour_checksum(kind: str, raw: bytes) -> bytes:
 
 def _code_checksum(content: bytes) -> bytes:
     return digest("code", content)[:_CODE_CHECKSUM_BYTES]
-
-
-def _not_a_code(message: str) -> UserError:
-    return UserError(message, _TYPO_HINT, code=Code.RECEIVE_CODE)
