@@ -1,7 +1,5 @@
 """Counting signed statements into certificates, and keeping contradictions as evidence."""
 
-from dataclasses import dataclass
-
 from protocol.blocks import (
     Certificate,
     Committee,
@@ -10,15 +8,8 @@ from protocol.blocks import (
     is_statement,
     verify_statement,
 )
+from protocol.evidence import Evidence
 from protocol.messages.consensus import Vote
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Two signed statements of one validator that no correct validator makes: portable proof."""
-
-    first: Vote
-    second: Vote
 
 
 class Tally:
@@ -89,8 +80,12 @@ class Tally:
 
     def _keep_evidence(self, first: Vote, second: Vote) -> None:
         # One contradiction convicts a validator; it could sign any number of them.
-        if all(item.first.signer != first.signer for item in self.evidence):
-            self.evidence.append(Evidence(first, second))
+        key = self.committee.validators[first.signer]
+        if all(item.vote_key != key for item in self.evidence):
+            signatures = (first.signature, second.signature)
+            self.evidence.append(
+                Evidence(self.committee.network, key, first.statement, second.statement, signatures)
+            )
 
     def _certificate(self, statement: Statement) -> Certificate | None:
         votes = self._votes[statement.view, Phase(statement.phase)]

@@ -152,10 +152,11 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
     if services.journal.is_lost:
         yield f"this node only learns and does not vote: {services.journal.loss}"
     for evidence in services.consensus.machine.tally.evidence[:1]:
-        name = clinic.genesis.members[evidence.first.signer].name
+        index = services.committee.index(evidence.vote_key)
+        assert index is not None, "only the committee's statements are counted"
         yield (
-            f"{name} signed two statements that contradict each other in view "
-            f"{evidence.first.statement.view}: its vote key is in two places, or it is hostile"
+            f"{clinic.genesis.members[index].name} signed two statements that contradict each other in "
+            f"view {evidence.view}: its vote key is in two places, or it is hostile"
         )
     if offset_ms is not None and abs(offset_ms) > tolerance_ms:
         yield (

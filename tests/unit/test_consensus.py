@@ -5,6 +5,7 @@ import pytest
 from protocol.ballot import Ballot
 from protocol.blocks import BlockHash, Committee, block_hash
 from protocol.errors import LocalProtocolError
+from protocol.evidence import verify_evidence
 from protocol.tally import Tally
 from tests.consensus_world import NETWORK, ROOT, TIMEOUT_MS, World
 
@@ -143,7 +144,9 @@ def test_a_validator_that_contradicts_itself_without_end_leaves_one_proof() -> N
         for number in range(contradictions):
             ballot = Ballot(world.committee, world.keys[liar], None)
             tally.add(ballot.vote(1, BlockHash(bytes((number + 1,)) * 32)))
-    assert [item.first.signer for item in tally.evidence] == [0, 1]
+    assert [item.vote_key for item in tally.evidence] == [world.keys[0].public, world.keys[1].public]
+    for item in tally.evidence:
+        verify_evidence(item)
 
 
 def test_a_node_that_only_follows_keeps_no_certificate_of_the_past() -> None:
