@@ -4,7 +4,7 @@ Peers are named by their identity key (`PublicKey`), never by an address. All ti
 milliseconds unless a name says otherwise; deadlines are enforced by the caller with trio scopes.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -156,6 +156,10 @@ class Transport(Protocol):
         ...
 
     async def publish(self, topic: str, payload: bytes) -> None: ...
+
+    def subscribers(self, topic: str) -> Collection[PublicKey]:
+        """The connected peers that said they take part in a topic."""
+        ...
 
     def connected(self) -> Sequence[PublicKey]:
         """Peers with a live connection, members and strangers, in key order."""

@@ -6,7 +6,7 @@ only noted in `Net.dropped`. Run under a mock clock.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -127,6 +127,9 @@ class MemoryTransport:
 
     async def publish(self, topic: str, payload: bytes) -> None:
         pass
+
+    def subscribers(self, topic: str) -> Collection[PublicKey]:
+        return ()
 
     def connected(self) -> Sequence[PublicKey]:
         return sorted(set(self._net.transports) - self._net.down - {self._identity})

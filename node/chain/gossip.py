@@ -1,6 +1,6 @@
 """Gossip: a fast path for final blocks and for revocations the moment they are signed. Never relied on."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
 
@@ -34,19 +34,26 @@ class GossipService:
         transport: Transport,
         ledger: Ledger,
         committee: Committee,
+        validators: Collection[PublicKey],
         adopt: Adopt,
         receive: Receive,
         heard_of: Callable[[int], None],
     ) -> None:
         self._transport, self._ledger, self._committee = transport, ledger, committee
+        self._validators = frozenset(validators)
         self._adopt, self._receive, self._heard_of = adopt, receive, heard_of
         self._blocks = transport.subscribe(BLOCKS)
         self._urgent = transport.subscribe(URGENT)
         self._out, self._outgoing = trio.open_memory_channel[tuple[str, bytes]](OUTGOING_MAX)
 
     def publish_block(self, block: Block, certificate: Certificate) -> None:
-        """Queues a final block; dropped when the queue is full, for catch-up repairs it."""
-        self._queue(BLOCKS, encode(FinalBlock(block, certificate)))
+        """Queues a final block; dropped when the queue is full, for catch-up repairs it.
+
+        Validators have it from consensus, and three copies more would cost each of them a sixth of its
+        time under load: only where someone else listens is anything published.
+        """
+        if not self._validators.issuperset(self._transport.subscribers(BLOCKS)):
+            self._queue(BLOCKS, encode(FinalBlock(block, certificate)))
 
     def publish_revocation(self, submission: Submission) -> None:
         self._queue(URGENT, encode(submission))

@@ -49,6 +49,7 @@ class LedgerServices:
             transport=ports.transport,
             ledger=self.ledger,
             committee=self.committee,
+            validators=self._members,
             adopt=self.consensus.adopt,
             receive=self.submissions.receive,
             heard_of=self.sync.heard_of,

@@ -7,7 +7,7 @@ its connection and never the process.
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, cast
@@ -162,6 +162,10 @@ class Libp2pTransport:
             raise LocalProtocolError(f"cannot publish {len(payload)} bytes on topic {topic}")
         if self._pubsub is not None:
             await self._pubsub.publish(self._prefix + topic, payload)
+
+    def subscribers(self, topic: str) -> Collection[PublicKey]:
+        named = () if self._pubsub is None else self._pubsub.peer_topics.get(self._prefix + topic, ())
+        return {key for peer in named if (key := identity_of(peer)) is not None}
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens, dials and serves until cancelled.

@@ -176,6 +176,8 @@ async def test_gossip_reaches_the_other_member_and_not_its_author(adapter: Adapt
                 with trio.move_on_after(0.05):
                     heard = await inboxes[0].receive()
         assert (heard.topic, heard.sender) == ("blocks", second.identity)
+        assert set(second.subscribers("blocks")) == {first.identity}
+        assert not second.subscribers("news")
         assert heard.payload.startswith(b"block")
         await first.publish("blocks", b"an answer")
         with trio.fail_after(PATIENCE_S):

@@ -114,6 +114,10 @@ class SimTransport:
         if self.is_on:
             self._network.gossip(self, topic, payload)
 
+    def subscribers(self, topic: str) -> Collection[PublicKey]:
+        peers = (connection.other(self) for connection in self._network.connections_of(self))
+        return {peer.identity for peer in peers if topic in peer._topics}
+
     def connected(self) -> Sequence[PublicKey]:
         return sorted(item.other(self).identity for item in self._network.connections_of(self))
 
