@@ -27,16 +27,26 @@ def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
 
 @dataclass
 class LedgerStory:
-    """Call it with a world. `told` and `heights` say afterwards what happened."""
+    """Call it with a world. `told` and `heights` say afterwards what happened, `node_s` for how many
+    simulated seconds its `size` nodes were watched, all of them together."""
 
     for_s: float
     build: BuildNode = build_ledger
     profile: Profile | None = None
     told: Told = field(default_factory=Told)
     heights: list[int] = field(default_factory=list)
+    size: int = 0
+    node_s: float = 0.0
 
     async def __call__(self, world: World) -> None:
+        try:
+            await self._play(world)
+        finally:
+            self.node_s = self.size * trio.current_time()
+
+    async def _play(self, world: World) -> None:
         profile = self.profile or Profile.of(world.dice("profile"))
+        self.size = profile.size
         async with trio.open_nursery() as nursery:
             cluster = Cluster(world, SimNetwork(world), nursery, self.build, size=profile.size)
             watch = Watch(cluster)

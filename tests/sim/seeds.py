@@ -26,7 +26,7 @@ def fresh_seeds(count: int, *, base: str | None = None) -> list[int]:
     if base is None and only:
         return [int(only)]
     word = base or os.environ.get("CHARTMESH_SIM_SEED_BASE") or commit()
-    return [_seed(f"{word}/{place}") for place in range(count)]
+    return [seed_of(word, place) for place in range(count)]
 
 
 def seeds_to_run(count: int) -> list[int]:
@@ -35,5 +35,6 @@ def seeds_to_run(count: int) -> list[int]:
     return fresh if "CHARTMESH_SIM_SEED" in os.environ else [*FAILED, *fresh]
 
 
-def _seed(word: str) -> int:
-    return int.from_bytes(digest("sim-seed", word.encode())[:SEED_BYTES], "big")
+def seed_of(word: str, place: int) -> int:
+    """The seed number `place` of those that follow from `word`."""
+    return int.from_bytes(digest("sim-seed", f"{word}/{place}".encode())[:SEED_BYTES], "big")

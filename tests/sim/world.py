@@ -32,12 +32,20 @@ TAIL_LINES = 60
 Act = Callable[..., object]
 
 
+LIVENESS = frozenset(("L9", "V1"))
+
+
 class Violation(AssertionError):
     """An invariant does not hold; `invariant` is its short name, such as L1."""
 
     def __init__(self, invariant: str, message: str) -> None:
         super().__init__(f"{invariant}: {message}")
         self.invariant = invariant
+
+    @property
+    def is_of_liveness(self) -> bool:
+        """Whether only progress failed, and nothing wrong was done."""
+        return self.invariant in LIVENESS
 
 
 class Timeline:
