@@ -12,9 +12,9 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -58,7 +58,7 @@ class Count:
     first: int
     for_s: float
     seeds: int = 0
-    node_s: Counter[int] = field(default_factory=Counter)
+    node_s: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
     findings: list[str] = field(default_factory=list)
     status: Exit = Exit.CLEAN
 
@@ -107,7 +107,8 @@ def play(seed: int, for_s: float) -> Outcome:
 def play_all(count: Count, hours: float, jobs: int) -> Iterator[Outcome]:
     """Outcomes in the order of their seeds until `hours` are full."""
     with ProcessPoolExecutor(jobs, max_tasks_per_child=20) as pool:
-        place, waiting = count.first, []
+        place = count.first
+        waiting: list[Future[Outcome]] = []
         while count.hours < hours or waiting:
             while len(waiting) < jobs and count.hours < hours:
                 waiting.append(pool.submit(play, seed_of(count.base, place), count.for_s))
@@ -141,7 +142,9 @@ def main(arguments: list[str]) -> Exit:
 def _asked(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.sim.run", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--hours", type=float, default=1.0, help="simulated node-hours to run")
-    parser.add_argument("--torment", type=float, default=TORMENT_S, help="simulated seconds of faults a seed")
+    parser.add_argument(
+        "--torment", type=float, default=TORMENT_S, help="simulated seconds of faults a seed"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--base", default="", help="the word that seeds follow from, else the commit")
     parser.add_argument("--first", type=int, default=0, help="the number of the first seed")

@@ -1,7 +1,7 @@
 """A world in which everything follows from one seed: virtual time, order of tasks, faults, randomness.
 
-`simulate` runs a story under trio's MockClock, which jumps to the next deadline when every task
-waits, and with trio's scheduler seeded. The same commit and seed give the same trace, byte for byte,
+`simulate` runs a story under a clock that moves to the next deadline when every task waits, and with
+trio's scheduler seeded. The same commit and seed give the same trace, byte for byte,
 in any process. What would break that (threads, sockets, wall time, operating-system randomness, the
 order of sets) stays outside: services reach the world through `node.ports` alone.
 """
@@ -23,7 +23,6 @@ from unittest.mock import patch
 
 import trio
 import trio._core._run
-import trio.testing
 
 from tests.sim.signatures import remember_signatures
 
@@ -49,7 +48,7 @@ class Violation(AssertionError):
 
 
 class Timeline:
-    """Acts of the world itself (deliveries, restarts, heals) by due time, carried out by one task.
+    """Acts of the world itself (deliveries, restarts, heals) by due time.
 
     Time is counted in whole milliseconds, so that ties are frequent and seen by the scheduler's dice.
     """
@@ -70,15 +69,49 @@ class Timeline:
         if self._wait is not None and at_ms / 1000 < self._wait.deadline:
             self._wait.deadline = at_ms / 1000
 
+    @property
+    def next_s(self) -> float:
+        """When the next act is due, in seconds; infinite where none is."""
+        return self._due[0][0] / 1000 if self._due else math.inf
+
+    def act_until(self, now_ms: int) -> None:
+        """Carries out what is due by now."""
+        while self._due and self._due[0][0] <= now_ms:
+            _, _, act, arguments = heappop(self._due)
+            act(*arguments)
+
     async def run(self) -> None:
+        """Acts by itself, where another clock than `VirtualTime` drives the run."""
         while True:
-            now_ms = self.now_ms()
-            while self._due and self._due[0][0] <= now_ms:
-                _, _, act, arguments = heappop(self._due)
-                act(*arguments)
-            deadline = self._due[0][0] / 1000 if self._due else math.inf
-            with trio.CancelScope(deadline=deadline) as self._wait:
+            self.act_until(self.now_ms())
+            with trio.CancelScope(deadline=self.next_s) as self._wait:
                 await trio.sleep_forever()
+
+
+class VirtualTime(trio.abc.Clock):
+    """Time that stands still while any task runs, and then moves to what comes next.
+
+    trio asks how long to sleep exactly when every task waits: then the world acts, or a deadline is due.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._now_s = 0.0
+
+    def start_clock(self) -> None:
+        """Nothing: it starts at zero."""
+
+    def current_time(self) -> float:
+        return self._now_s
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        next_s = self._timeline.next_s
+        if math.isinf(min(next_s, deadline)):
+            raise RuntimeError("every task waits for ever")
+        self._now_s = max(self._now_s, min(next_s, deadline))
+        if next_s <= self._now_s:
+            self._timeline.act_until(round(next_s * 1000))
+        return 0.0
 
 
 class Trace:
@@ -148,7 +181,6 @@ class World:
         """
         try:
             async with trio.open_nursery() as self.nursery:
-                self.nursery.start_soon(self.timeline.run)
                 await story(self)
                 self.nursery.cancel_scope.cancel()
         except* Violation as group:
@@ -169,13 +201,14 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def run_simulation(main: Callable[[], Awaitable[None]], seed: int, *, seeded: bool = True) -> None:
-    """`main` under virtual time; with `seeded`, in the order of tasks that the seed gives.
+def run_simulation(
+    main: Callable[[], Awaitable[None]], clock: trio.abc.Clock, seed: int, *, seeded: bool = True
+) -> None:
+    """`main` under `clock`; with `seeded`, in the order of tasks that the seed gives.
 
     The two names of trio's own are private; the canary test fails if a release renames them.
     """
     core: Any = trio._core._run
-    clock = trio.testing.MockClock(autojump_threshold=0)
     collecting = gc.isenabled()
     with ExitStack() as stack:
         stack.enter_context(remember_signatures())
@@ -198,7 +231,7 @@ def simulate(story: Callable[[World], Awaitable[None]], seed: int, *, seeded: bo
         await world.run(story)
 
     try:
-        run_simulation(main, seed, seeded=seeded)
+        run_simulation(main, VirtualTime(world.timeline), seed, seeded=seeded)
     except BaseException as error:
         error.add_note(f"{reproduction(seed)}\nthe last events:\n{world.trace.tail()}")
         raise
