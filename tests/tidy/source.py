@@ -10,8 +10,13 @@ PACKAGES = ("protocol", "node", "cli")
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Every Python file under `folders` of the project, in path order."""
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    """Every Python file of ours under `folders` of the project, in path order."""
+    return sorted(
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if "node_modules" not in path.parts
+    )
 
 
 @cache

@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from tests.tidy.source import PACKAGES, ROOT
+from tests.tidy.source import PACKAGES, ROOT, python_files
 
 README = (ROOT / "README.md").read_text("utf-8")
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -33,7 +33,7 @@ def test_no_other_distribution_has_our_package_names(package: str) -> None:
 
 
 def test_every_folder_of_tests_is_a_package() -> None:
-    folders = {path.parent for path in (ROOT / "tests").rglob("*.py")}
+    folders = {path.parent for path in python_files("tests")}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
 
 

@@ -1,0 +1,70 @@
+"""A peer of another make: js-libp2p against a real clinic, its bytes read from their description alone."""
+
+from pathlib import Path
+
+import pytest
+
+from node.demo.stage import Stage
+from protocol.blocks import network_id
+from tests.e2e.clinics import add_record, genesis_of, member_of
+from tests.interop.js_peer import Event, js_peer
+from tests.vectors import independent
+from tests.vectors.plain_msgpack import pack, unpack
+
+HEADERS, LOCATE, BLOCKS = 1, 3, 1
+HEADERS_REPLY, LOCATE_REPLY = 2, 4
+
+
+async def ask_as_stranger(stage: Stage, folder: Path, asks: list[tuple[str, bytes]]) -> list[Event]:
+    """What a clinic answers a js peer that nobody knows; first it is pinged."""
+    clinic = member_of(stage, stage.clinics["clinic-a"])
+    network, _ = independent.genesis(independent.encoded_genesis(stage.genesis.read_text()))
+    async with js_peer(
+        folder / "js.log",
+        address=clinic.addresses[0],
+        peer=clinic.id_key.hex(),
+        prefix=f"/chartmesh/{network.hex()[:16]}/",
+        ask=[(protocol, request.hex()) for protocol, request in asks],
+    ) as peer:
+        connected, pinged = await peer.next(), await peer.next()
+        assert (connected["event"], pinged["event"]) == ("connected", "ping")
+        answers = [await peer.next() for _ in asks]
+        return answers
+
+
+async def test_a_stranger_written_in_js_pings_a_clinic_and_proves_a_record_final(
+    stage: Stage, tmp_path: Path
+) -> None:
+    token = bytes.fromhex((await add_record(stage, stage.clinics["clinic-a"], b"seen from js"))["token"])
+    raw_genesis = independent.encoded_genesis(stage.genesis.read_text())
+    network, votes = independent.genesis(raw_genesis)
+    asks = [("light", pack([LOCATE, [token], 8000])), ("light", pack([HEADERS, 1, 0]))]
+    located_reply, headers_reply = await ask_as_stranger(stage, tmp_path, asks)
+
+    tag, headers, certificate, _ = unpack(bytes.fromhex(headers_reply["bytes"]))
+    assert tag == HEADERS_REPLY
+    name = independent.genesis_hash(raw_genesis)
+    for height, header in enumerate(headers, 1):
+        assert (header[3 + 1], header[5]) == (height, name), "not the child of the header before"
+        name = independent.block_hash(header)
+    assert independent.certificate(certificate, network, 0, votes)[1:] == (3, name)
+
+    tag, [located] = unpack(bytes.fromhex(located_reply["bytes"]))
+    raw, height, block, index, size, path = located
+    assert tag == LOCATE_REPLY
+    assert block == independent.block_hash(headers[height - 1])
+    assert independent.transaction(raw, network)[0] == token
+    assert independent.path_root(token, index, size, path) == headers[height - 1][7]
+
+
+@pytest.mark.parametrize("protocol", ["blocks", "consensus"])
+async def test_what_is_for_members_is_not_opened_for_a_stranger_written_in_js(
+    stage: Stage, tmp_path: Path, protocol: str
+) -> None:
+    [answer] = await ask_as_stranger(stage, tmp_path, [(protocol, pack([BLOCKS, 1]))])
+    assert answer["event"] == "refused"
+
+
+def test_the_network_id_that_the_description_gives_is_the_daemons(stage: Stage) -> None:
+    raw = independent.encoded_genesis(stage.genesis.read_text())
+    assert independent.genesis(raw)[0] == network_id(genesis_of(stage))
