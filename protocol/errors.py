@@ -8,7 +8,8 @@ ChartmeshError
 ├─ Refused                    a refusal or an absence; the two look alike on purpose
 ├─ Rejected                   a transaction the ledger will not take, with its reason
 ├─ StorageError               the store failed or cannot be trusted: stop serving and voting
-├─ TransportError             a peer could not be reached, went away or was too slow
+├─ TransportError             a peer could not be reached or went away
+│  └─ TooSlow                  a peer holds up what it began to send, or takes nothing of what it asked for
 └─ UserError                  bad input or bad state at the edge, said with a hint
 """
 
@@ -166,6 +167,10 @@ class TransportError(ChartmeshError):
     """A peer is unreachable, gone or too slow."""
 
     code: Code = Code.UNREACHABLE
+
+
+class TooSlow(TransportError):
+    """A peer holds up a frame: one that serves it may drop it for that."""
 
 
 class UserError(ChartmeshError):

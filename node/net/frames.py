@@ -37,6 +37,19 @@ class FrameReader:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._buffer = bytearray()
+        self._is_over = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What was read and not yet handed out."""
+        return len(self._buffer)
+
+    async def begin(self) -> None:
+        """Returns once the next frame has begun, or the stream has ended. Cancelled, it loses nothing."""
+        if not self._buffer and not self._is_over:
+            piece = await self._read(READ_BYTES)
+            self._is_over = not piece
+            self._buffer += piece
 
     async def next(self, limit: int) -> bytes | None:
         """The body of the next frame, or None at the end of the stream.
@@ -67,8 +80,9 @@ class FrameReader:
     async def _hold(self, count: int) -> bool:
         """Reads until the buffer holds `count` bytes; False where the stream ends before the first."""
         while len(self._buffer) < count:
-            piece = await self._read(max(READ_BYTES, count - len(self._buffer)))
+            piece = b"" if self._is_over else await self._read(max(READ_BYTES, count - len(self._buffer)))
             if not piece:
+                self._is_over = True
                 if self._buffer:
                     raise TransportError("the stream ended inside a frame")
                 return False

@@ -16,6 +16,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from node.net.libp2p_guards import GOSSIP_RPC_BYTES_MAX, Report, identity_of, peer_id
 from protocol import limits
 from protocol.codec import digest
+from protocol.errors import RemoteProtocolError
 from protocol.keys import PublicKey
 
 SEQUENCE_BYTES_MAX: Final = 8
@@ -32,6 +33,7 @@ class GuardedPubsub(Pubsub):
         topics: frozenset[str],
         is_member: Callable[[PublicKey], bool],
         may_speak: Callable[[PublicKey], bool],
+        may_control: Callable[[PublicKey], bool],
         deliver: Callable[[str, PublicKey, bytes], None],
         report: Report,
         sequence: int,
@@ -42,6 +44,7 @@ class GuardedPubsub(Pubsub):
             strict_signing=True,
             msg_id_constructor=message_id,
             max_inbound_rpc_size=GOSSIP_RPC_BYTES_MAX,
+            seen_ttl=limits.GOSSIP_SEEN_S,
             max_subscriptions_per_rpc=2 * len(topics),
             max_subscriptions_per_peer=len(topics),
             allowed_topics=topics,
@@ -51,6 +54,7 @@ class GuardedPubsub(Pubsub):
         self._topics = topics
         self._is_member = is_member
         self._may_speak = may_speak
+        self._may_control = may_control
         self._deliver = deliver
         self._joining: dict[ID, trio.Lock] = {}
         self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
@@ -75,6 +79,20 @@ class GuardedPubsub(Pubsub):
             await super().push_msg(msg_forwarder, msg)
         except Exception as error:
             self._report_mistake(forwarder, error)
+            return
+        # The library marks as seen what proved its author, and drops the rest without a word.
+        if not self._is_msg_seen(msg):
+            self._report_mistake(forwarder, RemoteProtocolError("gossip that its author did not sign"))
+
+    def handle_subscription(self, origin_id: ID, sub_message: rpc_pb2.RPC.SubOpts) -> None:
+        self.require_control(origin_id, 1)
+        super().handle_subscription(origin_id, sub_message)
+
+    def require_control(self, peer: ID, names: int) -> None:
+        """Raises RemoteProtocolError where a peer says too much beside its messages: `names` at once."""
+        key = identity_of(peer)
+        if names > limits.GOSSIP_NAMES_MAX or key is None or not self._may_control(key):
+            raise RemoteProtocolError("the peer floods gossip with requests")
 
     def join(self, member: PublicKey) -> None:
         """A connection with a member has come up: speaks on it."""
@@ -140,9 +158,22 @@ def message_id(message: rpc_pb2.Message) -> bytes:
     return digest("gossip", len(topic).to_bytes(4, "big"), topic, message.data)
 
 
+class GuardedRouter(GossipSub):
+    """Counts what a peer asks and announces before any of it is looked at."""
+
+    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
+        control = rpc.control
+        named = (control.ihave, control.iwant, control.idontwant)
+        names = sum(len(one.messageIDs) for kind in named for one in kind)
+        cast(GuardedPubsub, self.pubsub).require_control(
+            sender_peer_id, names + len(control.graft) + len(control.prune)
+        )
+        await super().handle_rpc(rpc, sender_peer_id)
+
+
 def build_router() -> GossipSub:
     """GossipSub 1.1 for a few dozen clinics. Adaptive gossip and spam protection slow a small mesh down."""
-    return GossipSub(
+    return GuardedRouter(
         protocols=[PROTOCOL_ID_V11],
         degree=6,
         degree_low=4,

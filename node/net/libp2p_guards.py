@@ -35,7 +35,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
-from node.net.libp2p_muxer import CalmStream, GuardedYamux
+from node.net.libp2p_muxer import CalmStream, GuardedYamux, MuxerRules
 from node.net.libp2p_socket import BufferedTcpStream
 from protocol import limits
 from protocol.errors import TransportError
@@ -123,25 +123,36 @@ async def negotiate(stream: INetStream, handlers: Mapping[TProtocol, Entry]) -> 
     raise ParseError("no protocol in common")
 
 
+class NotAdmitted(MuxerUpgradeFailure):
+    """A peer that proved who it is, and may not come in now."""
+
+
 class GuardedUpgrader(TransportUpgrader):
     """Asks `admit` about every peer as soon as it has proved who it is, and builds the guarded muxer."""
 
     def __init__(
-        self, security: Any, muxers: Any, *, admit: Callable[[PublicKey], bool], report: Report
+        self,
+        security: Any,
+        muxers: Any,
+        *,
+        admit: Callable[[PublicKey], bool],
+        rules: Callable[[PublicKey], MuxerRules],
+        report: Report,
     ) -> None:
         super().__init__(security, muxers)
         self._admit = admit
+        self._rules = rules
         self._report = report
 
     async def upgrade_connection(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         key = identity_of(peer_id)
         if key is None or not self._admit(key):
-            raise MuxerUpgradeFailure("peer is not admitted")
+            raise NotAdmitted("peer is not admitted")
         try:
             await self.muxer_multistream.select_transport(conn)
         except (MultiselectError, MultiselectClientError) as error:
             raise MuxerUpgradeFailure("no muxer in common") from error
-        return GuardedYamux(conn, peer_id, functools.partial(self._report, key))
+        return GuardedYamux(conn, peer_id, functools.partial(self._report, key), self._rules(key))
 
 
 class QuietHost(BasicHost):

@@ -24,18 +24,25 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.tools.anyio_service import background_trio_service
 
-from node.net.budget import TokenBucket
 from node.net.libp2p_gossip import GuardedPubsub, build_router
 from node.net.libp2p_guards import Entry, PlainSwarm, identity_of, negotiate
-from node.net.libp2p_links import Links, bind
+from node.net.libp2p_links import Links
 from node.net.libp2p_setup import build_host
 from node.net.libp2p_stream import Libp2pStream, finish, reset
+from node.net.listening import bind
+from node.net.offenders import Offence
 from node.net.outbox import Outbox
 from node.net.peers import ConnectionStatus, Peer, PeerAddress
 from node.ports import Clock, DatagramHandler, GossipMessage, StreamHandler, TaskStatus
 from protocol import limits
 from protocol.blocks import NetworkId
-from protocol.errors import LocalProtocolError, RemoteProtocolError, StorageError, TransportError
+from protocol.errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    StorageError,
+    TooSlow,
+    TransportError,
+)
 from protocol.keys import PublicKey, SigningKey
 
 logger = logging.getLogger(__name__)
@@ -72,7 +79,6 @@ class Libp2pTransport:
         self._callbacks: list[Callable[[PublicKey], None]] = []
         self._topics: dict[str, list[trio.MemorySendChannel[GossipMessage]]] = {}
         self._outboxes: dict[tuple[PublicKey, str], Outbox] = {}
-        self._speech: dict[PublicKey, TokenBucket] = {}
         self._links = Links(
             self._identity,
             clock=clock,
@@ -87,6 +93,7 @@ class Libp2pTransport:
             self._identity,
             connections_max=connections_max,
             admit=self._links.admit,
+            rules=self._links.rules,
             report=self._links.blame,
             open_stream=self._open_raw,
             answer_ping=self._answer_ping,
@@ -140,6 +147,14 @@ class Libp2pTransport:
     def connections(self) -> list[ConnectionStatus]:
         """Every connection, oldest first."""
         return sorted(self._links.statuses(), key=lambda status: status.opened_ms)
+
+    def offences(self) -> list[Offence]:
+        """Who misbehaved lately, the newest first."""
+        return self._links.offences()
+
+    def block(self, peer: PublicKey, for_ms: float) -> None:
+        """Keeps a peer out for so long; with 0, lets it in again."""
+        self._links.block(peer, for_ms)
 
     def handshakes(self) -> int:
         """Connections whose other end has not yet proved who it is."""
@@ -201,6 +216,7 @@ class Libp2pTransport:
             topics=frozenset(self._prefix + topic for topic in self._topics),
             is_member=self._links.book.is_member,
             may_speak=self._may_speak,
+            may_control=self._may_control,
             deliver=self._deliver,
             report=self._links.blame,
             sequence=self._clock.wall_ms() * NS_PER_MS,
@@ -229,13 +245,20 @@ class Libp2pTransport:
                 pass  # its reader is gone
 
     def _may_speak(self, member: PublicKey) -> bool:
-        """Whether a member is within its quota of gossip."""
+        """Whether a member is within its quota of gossip. What is over it is dropped, and who keeps on
+        being over it, too."""
         now_ms = self._clock.elapsed_ms()
-        bucket = self._speech.get(member)
-        if bucket is None:
-            bucket = TokenBucket(limits.GOSSIP_PER_PEER_PER_S, limits.GOSSIP_PER_PEER_BURST, now_ms)
-            self._speech[member] = bucket
-        return bucket.take(now_ms)
+        peer = self._links.book.peer(member, now_ms)
+        if peer.gossip.take(now_ms):
+            return True
+        if not peer.excess.take(now_ms):
+            self._links.blame(member, RemoteProtocolError("the peer gossips too much"))
+        return False
+
+    def _may_control(self, member: PublicKey) -> bool:
+        """Whether a member may ask for, announce or subscribe to something in gossip now."""
+        now_ms = self._clock.elapsed_ms()
+        return self._links.book.peer(member, now_ms).controls.take(now_ms)
 
     def _announce(self, member: PublicKey) -> None:
         if self._pubsub is not None:
@@ -279,9 +302,9 @@ class Libp2pTransport:
         peer = self._peer_of(raw)
         is_member = self._links.book.is_member(peer.id_key)
         if not peer.streams.enter():
-            await reset(raw)
-            if not peer.spend(self._clock.elapsed_ms()):
+            if not peer.refusals.take(self._clock.elapsed_ms()):
                 self._links.blame(peer.id_key, RemoteProtocolError("the peer opens too many streams"))
+            await reset(raw)
             return
         try:
             if not peer.spend(self._clock.elapsed_ms()):
@@ -304,7 +327,7 @@ class Libp2pTransport:
         if ours is not None:
             self._failure = self._failure or ours
             self._failed.set()
-        elif not all(isinstance(cause, HARMLESS) for cause in causes):
+        elif not all(isinstance(cause, HARMLESS) and not isinstance(cause, TooSlow) for cause in causes):
             self._links.blame(peer.id_key, error)
 
     async def _answer_ping(self, raw: INetStream) -> None:

@@ -1,25 +1,27 @@
 """Connections: taken, dialled, kept to one per peer, watched and dropped."""
 
-import errno
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 from libp2p.io.exceptions import IOException
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
-from multiaddr.exceptions import Error as MultiaddrError
 from multiaddr.multiaddr import Multiaddr
 
-from node.net.budget import Admission, Backoff
-from node.net.libp2p_guards import PlainSwarm, identity_of, peer_id
+from node.net.budget import Backoff, Shares
+from node.net.door import CROWDED, UNPROVED, Door, place_of
+from node.net.libp2p_guards import NotAdmitted, PlainSwarm, identity_of, peer_id
+from node.net.libp2p_muxer import GuardedYamux, MuxerRules
 from node.net.libp2p_socket import BufferedTcpStream
+from node.net.listening import host_of, parse_address
+from node.net.offenders import Offence, Offenders, reason_of
 from node.net.peers import ConnectionStatus, Link, Peer, PeerAddress, PeerBook, surplus
 from node.ports import Clock
 from protocol import limits
-from protocol.errors import Code, RemoteProtocolError, TransportError, UserError
+from protocol.errors import RemoteProtocolError, TransportError
 from protocol.keys import PublicKey, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,9 @@ class Links:
         self._connections_max = connections_max
         self._on_member = on_member
         self._on_end = on_end
-        self._admission = Admission(limits.HANDSHAKES_MAX, limits.HANDSHAKES_PER_ADDRESS_MAX)
+        self._offenders = Offenders()
+        self._door = Door()
+        self._unread = Shares(limits.STRANGERS_BUFFER_BYTES_MAX)
         self._dials: dict[PublicKey, _Dial] = {}
         self._swarm: PlainSwarm | None = None
         self._nursery: trio.Nursery | None = None
@@ -76,6 +80,7 @@ class Links:
             for member in members
             if member.id_key != self._own
         }
+        self._door.expect(address for addresses in wanted.values() for address in addresses)
         for peer in self.book.set_members(wanted):
             self._close_peer(peer)
         for key, dial in list(self._dials.items()):
@@ -89,9 +94,11 @@ class Links:
 
     def admit(self, key: PublicKey) -> bool:
         """Whether an identity that has just been proved may stay."""
+        now_ms = self._clock.elapsed_ms()
+        if self._offenders.is_blocked(key, now_ms):
+            return False
         if self.book.is_member(key):
             return True
-        now_ms = self._clock.elapsed_ms()
         return self.book.strangers() < self._room() and self.book.peer(key, now_ms).spend(now_ms)
 
     async def find(self, key: PublicKey) -> Link:
@@ -109,15 +116,40 @@ class Links:
         return link
 
     def blame(self, key: PublicKey, error: Exception) -> None:
-        """Counts a mistake of a peer and closes its connections."""
+        """Counts a mistake of a peer and closes its connections; many keep it out for a while."""
         now_ms = self._clock.elapsed_ms()
         peer = self.book.peer(key, now_ms)
+        if all(link.is_doomed for link in peer.links) and peer.links:
+            return  # what it sent before it was cut off is the same offence
         peer.penalties += 1
-        logger.info("dropping peer %s: %s", fingerprint(key), type(error).__name__)
+        reason = reason_of(error)
+        address = peer.links[-1].address if peer.links else ""
+        is_blocked = self._offenders.note(
+            key, reason, now_ms, address=address, is_member=self.book.is_member(key)
+        )
+        logger.info("dropping peer %s: %s%s", fingerprint(key), reason, "; blocked" if is_blocked else "")
         self._close_peer(peer)
 
+    def block(self, key: PublicKey, for_ms: float) -> None:
+        """Keeps a peer out for so long from now on; with 0, lets it in again and forgets its offences."""
+        now_ms = self._clock.elapsed_ms()
+        if not for_ms:
+            self._offenders.forgive(key)
+            return
+        self._offenders.block(key, now_ms, now_ms + for_ms, is_member=self.book.is_member(key))
+        self._close_peer(self.book.peer(key, now_ms))
+
+    def offences(self) -> list[Offence]:
+        return self._offenders.offences(self._clock.elapsed_ms(), self._clock.wall_ms())
+
+    def rules(self, key: PublicKey) -> MuxerRules:
+        """What the muxer of a connection with `key` holds it to."""
+        if self.book.is_member(key):
+            return MuxerRules(limits.RECEIVE_WINDOW_BYTES, self._member_may_hold)
+        return MuxerRules(limits.STRANGER_WINDOW_BYTES, self._stranger_may_hold)
+
     def handshakes(self) -> int:
-        return self._admission.taken
+        return self._door.handshakes
 
     def statuses(self) -> list[ConnectionStatus]:
         return [self._status(link) for link in self.book.links()]
@@ -151,19 +183,27 @@ class Links:
             host, port = socket.socket.getpeername()[:2]
         except OSError:  # gone already
             return
-        if not self._admission.enter(host):
+        scope = trio.CancelScope()
+        place = self._door.enter(host, self._clock.elapsed_ms(), scope.cancel)
+        if isinstance(place, str):
+            self._blame_address(host, place)
             return
+        connection: Any = UNPROVED
         try:
-            connection = await self._shake_hands(socket)
+            with scope:
+                connection = await self._shake_hands(socket)
         finally:
-            self._admission.leave(host)
-        if connection is not None:
+            self._door.leave(place)
+        if isinstance(connection, str):
+            self._blame_address(host, connection)
+        elif connection is not None:
             family = "ip6" if ":" in host else "ip4"
             peer, link = self._register(connection, f"/{family}/{host}/tcp/{port}", outbound=False)
             await self._hold(peer, link)
 
     async def _shake_hands(self, socket: trio.SocketStream) -> Any:
-        """The library's connection behind a new socket, or None where the handshake failed.
+        """The library's connection behind a new socket; None where its peer may not come in, and a reason
+        where it did not prove who it is.
 
         Not the library's own entry, which keeps a token and a task of every connection for ever.
         """
@@ -173,9 +213,17 @@ class Links:
             muxed = await self._swarm.upgrade_inbound_raw_conn(raw, UNKNOWN)
         except Exception as error:  # whatever a stranger's first bytes provoke costs that connection
             logger.debug("handshake failed: %s", type(error).__name__)
-            return None
+            return None if isinstance(error.__cause__, NotAdmitted) else UNPROVED
         known = self._swarm.get_connections(muxed.peer_id)
         return next((each for each in known if each.muxed_conn is muxed), None)
+
+    def _blame_address(self, host: str, reason: str) -> None:
+        """Names the address of an offender that never said who it is. It is not shut out: a whole clinic
+        or a mobile network may be behind it, and the door holds it to its rate anyway."""
+        name = place_of(host)
+        self._offenders.note(
+            name, reason, self._clock.elapsed_ms(), address=host, is_member=False, may_block=False
+        )
 
     async def _dial(self, key: PublicKey, addresses: Sequence[Multiaddr]) -> tuple[Any, str] | None:
         """One attempt at each address: a connection and its address, or None.
@@ -227,11 +275,21 @@ class Links:
         if not self.book.is_member(key):
             if self.book.strangers() > self._room():  # several were let in at once
                 superfluous.append(link)
+            elif self._is_crowded(address):
+                superfluous.append(link)
+                self._blame_address(host_of(address), CROWDED)
         elif link not in superfluous:
             self._on_member(key)
         for each in superfluous:
             self._close_soon(each)
         return peer, link
+
+    def _is_crowded(self, address: str) -> bool:
+        """Whether strangers at one address have more connections than are their due."""
+        place = place_of(host_of(address))
+        strangers = (link for link in self.book.links() if not self.book.is_member(link.peer))
+        here = sum(place_of(host_of(link.address)) == place for link in strangers if not link.outbound)
+        return here > limits.CONNECTIONS_PER_ADDRESS_MAX
 
     def _room(self) -> int:
         """How many connections strangers may have."""
@@ -259,14 +317,40 @@ class Links:
             self._nursery.start_soon(link.connection.close)
 
     async def _watch(self, swarm: PlainSwarm) -> None:
-        """Closes connections that send more than is read: the muxer holds no one to its window."""
+        """Forgets who left, and counts again what nobody has read."""
         while True:
             await trio.sleep(WATCH_S)
+            now_ms = self._clock.elapsed_ms()
             swarm.forget_departed()
-            self.book.forget_strangers(self._clock.elapsed_ms())
-            for peer in self.book.peers():
-                if sum(map(buffered_bytes, peer.links)) > limits.PEER_BUFFER_BYTES_MAX:
-                    self.blame(peer.id_key, RemoteProtocolError("the peer sends more than is read"))
+            self.book.forget_strangers(now_ms)
+            self._door.forget(now_ms)
+            self._count_unread()
+
+    def _member_may_hold(self, muxer: GuardedYamux, count: int) -> bool:
+        return count <= limits.PEER_BUFFER_BYTES_MAX
+
+    def _stranger_may_hold(self, muxer: GuardedYamux, count: int) -> bool:
+        """Whether so many bytes of a stranger may wait here, unread. Where all strangers together have
+        sent too much, whoever sent most goes."""
+        if count > limits.STRANGER_BUFFER_BYTES_MAX:
+            return False
+        self._unread.put(muxer, count)
+        if self._unread.is_over():
+            self._count_unread()
+            self._unread.put(muxer, count)
+        while self._unread.is_over():
+            largest = cast(GuardedYamux, self._unread.largest())
+            self._unread.put(largest, 0)
+            if largest is muxer:
+                return False
+            largest.fail(RemoteProtocolError("the peer sends more than is read"))
+        return True
+
+    def _count_unread(self) -> None:
+        self._unread.clear()
+        for link in self.book.links():
+            if not self.book.is_member(link.peer):
+                self._unread.put(link.connection.muxed_conn, link.connection.muxed_conn.unread_bytes())
 
     def _status(self, link: Link) -> ConnectionStatus:
         muxed = link.connection.muxed_conn
@@ -281,54 +365,3 @@ class Links:
             streams=len(link.connection.get_streams()),
             penalties=peer.penalties if peer is not None else 0,
         )
-
-
-def buffered_bytes(link: Link) -> int:
-    """What has arrived on a connection and was not yet read."""
-    return sum(map(len, link.connection.muxed_conn.stream_buffers.values()))
-
-
-def parse_address(text: str) -> Multiaddr:
-    """Raises UserError where `text` is not a multiaddr with a TCP port."""
-    try:
-        address = Multiaddr(text)
-        address.value_for_protocol("tcp")
-    except (MultiaddrError, ValueError) as error:
-        raise UserError(
-            f"not an address: {text}", "write it as /ip4/192.0.2.7/tcp/4001", code=Code.CONFIG
-        ) from error
-    return address
-
-
-async def bind(addresses: Sequence[str]) -> list[trio.SocketListener]:
-    """Sockets that listen on the multiaddrs. The library would share their ports with any other process.
-
-    Raises:
-        UserError: an address is wrong, not of this machine, or taken.
-    """
-    parsed = [parse_address(text) for text in addresses]
-    listeners: list[trio.SocketListener] = []
-    try:
-        for address in parsed:
-            listeners += await _bind_one(address)
-    except UserError:
-        for listener in listeners:
-            await listener.aclose()
-        raise
-    return listeners
-
-
-async def _bind_one(address: Multiaddr) -> Sequence[trio.SocketListener]:
-    host = next(str(part) for _, part in address.items())
-    try:
-        return await trio.open_tcp_listeners(int(address.value_for_protocol("tcp") or 0), host=host)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"port in use: {address}",
-                "stop the other process, or set another address under [network] listen",
-                code=Code.PORT_IN_USE,
-            ) from error
-        raise UserError(
-            f"cannot listen on {address}: {error.strerror}", "check [network] listen", code=Code.CONFIG
-        ) from error

@@ -2,7 +2,8 @@
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, cast
 
 import trio
 from libp2p.abc import ISecureConn
@@ -15,11 +16,13 @@ from libp2p.stream_muxer.yamux.yamux import (
     FLAG_RST,
     HEADER_SIZE,
     TYPE_DATA,
+    TYPE_PING,
     YAMUX_HEADER_FORMAT,
     Yamux,
     YamuxStream,
 )
 
+from node.net.budget import TokenBucket
 from protocol import limits
 from protocol.errors import RemoteProtocolError
 
@@ -29,6 +32,20 @@ FLAGS_AT: Final = slice(2, 4)  # in the header of a frame
 ANSWERS_MAX: Final = 4096
 # A full frame fills one Noise message; the library's overflow it by 17 bytes.
 FRAME_BYTES_MAX: Final = MAX_PLAINTEXT_LENGTH - HEADER_SIZE
+# So much may arrive before what is unread is counted again: to count it costs a look at every stream.
+COUNT_BYTES: Final = 64 * limits.KIB
+TYPE_AT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MuxerRules:
+    """What a peer is held to: the window of each stream, and whether so much of it may wait unread."""
+
+    window_bytes: int
+    may_hold: Callable[["GuardedYamux", int], bool]
+
+
+FREE: Final = MuxerRules(limits.RECEIVE_WINDOW_BYTES, lambda _muxer, _count: True)
 
 
 class CalmStream(YamuxStream):
@@ -36,11 +53,25 @@ class CalmStream(YamuxStream):
 
     The library answers each read, even of one byte, with an update, lets the window grow to 16 MiB after a
     few of them, and looks for credit every 10 ms. Here the window is 256 KiB, as the protocol has it, and
-    `RECEIVE_WINDOW_BYTES` once half of that was read.
+    what the peer's rules say once half of that was read. A peer that overruns it is cut off: the library
+    only writes a line to its log. `unframed_bytes` were read here and are not yet a whole frame.
     """
 
     _send_window = 0
+    _recv_window = 0
     _credit: trio.Event | None = None
+    unframed_bytes = 0
+
+    @property
+    def recv_window(self) -> int:
+        """Bytes that the peer may send."""
+        return self._recv_window
+
+    @recv_window.setter
+    def recv_window(self, count: int) -> None:
+        self._recv_window = count
+        if count < 0:
+            cast(GuardedYamux, self.conn).fail(RemoteProtocolError("the peer overran its window"))
 
     @property
     def send_window(self) -> int:
@@ -81,8 +112,9 @@ class CalmStream(YamuxStream):
         credit = self.target_recv_window - self.recv_window - waiting
         if credit < self.target_recv_window // 2 or self.recv_closed:
             return
-        credit += limits.RECEIVE_WINDOW_BYTES - self.target_recv_window
-        self.target_recv_window = limits.RECEIVE_WINDOW_BYTES
+        window_bytes = cast(GuardedYamux, self.conn).rules.window_bytes
+        credit += window_bytes - self.target_recv_window
+        self.target_recv_window = window_bytes
         self.recv_window += credit
         # The bytes are out of the buffer already: a cancelled update would lose them.
         with trio.CancelScope() as scope:
@@ -97,11 +129,20 @@ class GuardedYamux(Yamux):
     The library writes it from the loop that reads; two ends that both send much then wait for each other.
     """
 
-    def __init__(self, secured: ISecureConn, peer: ID, report: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        secured: ISecureConn,
+        peer: ID,
+        report: Callable[[Exception], None],
+        rules: MuxerRules = FREE,
+    ) -> None:
         super().__init__(secured, peer)
+        self.rules = rules
         self._report = report
         self._answers: list[bytes] = []
         self._has_answers = trio.Event()
+        self._uncounted = 0
+        self._pings = TokenBucket(limits.MUXER_PINGS_PER_S, limits.MUXER_PINGS_BURST, _now_ms())
 
     async def start(self) -> None:
         try:
@@ -111,19 +152,51 @@ class GuardedYamux(Yamux):
                 nursery.cancel_scope.cancel()
         except Exception as error:
             self._report(error)
+        # After a failure the loop that reads has only stopped.
+        if not self.event_closed.is_set():
             await self._cut()
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """The peer broke a rule: nothing more of it is read, and the connection ends."""
+        if not self.event_shutting_down.is_set():
+            self._report(error)
+            self.event_shutting_down.set()
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+
+    def unread_bytes(self) -> int:
+        """What has arrived and was not yet read, or is not yet a whole frame."""
+        unframed = sum(stream.unframed_bytes for stream in self.streams.values())  # type: ignore[attr-defined]
+        return unframed + sum(map(len, self.stream_buffers.values()))
+
+    async def _read_data_body(self, length: int) -> bytes:
+        """The body of a frame, if the peer may send so much: judged before any of it is held."""
+        self._uncounted += length
+        if self._uncounted >= COUNT_BYTES:
+            self._uncounted = 0
+            if not self.rules.may_hold(self, self.unread_bytes() + length):
+                self.fail(RemoteProtocolError("the peer sends more than is read"))
+        try:
+            with trio.fail_after(limits.IDLE_READ_S):
+                return await super()._read_data_body(length)
+        except trio.TooSlowError:
+            self.fail(RemoteProtocolError("the peer holds up a frame"))
+            raise
 
     async def _write_frame(self, data: bytes) -> None:
         flags = int.from_bytes(data[FLAGS_AT], "big")
         if not flags & (FLAG_ACK | FLAG_RST):
             await self._write_whole(data)
+        elif data[TYPE_AT] == TYPE_PING and not self._pings.take(_now_ms()):
+            self.fail(RemoteProtocolError("the peer pings too often"))
+            await trio.lowlevel.checkpoint()
         elif len(self._answers) < ANSWERS_MAX:
             self._answers.append(data)
             self._has_answers.set()
             await trio.lowlevel.checkpoint()
         else:
-            self._report(RemoteProtocolError("the peer asks much and reads nothing"))
-            await self._cut()
+            self.fail(RemoteProtocolError("the peer asks much and reads nothing"))
+            await trio.lowlevel.checkpoint()
 
     async def _write_answers(self) -> None:
         try:
@@ -159,3 +232,7 @@ class GuardedYamux(Yamux):
         with trio.CancelScope(shield=True):
             await self.secured_conn.close()
             await self._cleanup_on_error()
+
+
+def _now_ms() -> int:
+    return round(1000 * trio.current_time())

@@ -20,6 +20,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.tcp.tcp import TCP
 
 from node.net.libp2p_guards import GuardedUpgrader, PlainSwarm, QuietHost, Report, install, peer_id
+from node.net.libp2p_muxer import MuxerRules
 from protocol import limits
 from protocol.keys import PublicKey
 
@@ -34,6 +35,7 @@ def build_host(
     *,
     connections_max: int,
     admit: Callable[[PublicKey], bool],
+    rules: Callable[[PublicKey], MuxerRules],
     report: Report,
     open_stream: Callable[[PublicKey, TProtocol], Awaitable[INetStream]],
     answer_ping: Callable[[INetStream], Awaitable[None]],
@@ -51,7 +53,9 @@ def build_host(
     swarm = PlainSwarm(
         peer_id(own),
         store,
-        GuardedUpgrader({NOISE_ID: noise}, {TProtocol(YAMUX_ID): Yamux}, admit=admit, report=report),
+        GuardedUpgrader(
+            {NOISE_ID: noise}, {TProtocol(YAMUX_ID): Yamux}, admit=admit, rules=rules, report=report
+        ),
         transports=[TCP(dns_resolution_timeout=limits.CONNECT_S, dns_max_retries=1)],
         retry_config=RetryConfig(max_retries=0),
         connection_config=_connection_config(connections_max + limits.HANDSHAKES_MAX),

@@ -11,8 +11,9 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 
 from node.net.frames import READ_BYTES, FrameReader, frame, frames
+from node.net.libp2p_muxer import CalmStream
 from protocol import limits
-from protocol.errors import TransportError
+from protocol.errors import TooSlow, TransportError
 from protocol.keys import PublicKey
 
 FAREWELL_BYTES_MAX = 256 * limits.KIB
@@ -54,9 +55,15 @@ class Libp2pStream:
     async def receive(self, limit: int, timeout_s: float | None = None) -> bytes | None:
         wait_s = limits.IDLE_READ_S if timeout_s is None else timeout_s
         with trio.move_on_after(wait_s) as scope:
-            body = await self._reader.next(limit)
+            await self._reader.begin()
         if scope.cancelled_caught:
             raise TransportError(f"the peer sent nothing for {wait_s:g} s")
+        # However long the wait for a frame: one that has begun is whole soon, or half of it stays here.
+        with trio.move_on_after(limits.IDLE_READ_S) as scope:
+            body = await self._reader.next(limit)
+        if scope.cancelled_caught:
+            raise TooSlow(f"the peer held up a frame for {limits.IDLE_READ_S:g} s")
+        self._note_unframed()
         if body is not None:
             self._spend()
         return body
@@ -84,17 +91,24 @@ class Libp2pStream:
                     raise TransportError("the peer is gone or takes no bytes") from error
                 self._torn = False
         if scope.cancelled_caught:
-            raise TransportError(f"the peer took no bytes for {limits.WRITE_S:g} s")
+            raise TooSlow(f"the peer took no bytes for {limits.WRITE_S:g} s")
 
     async def _read(self, count: int) -> bytes:
         try:
-            return await self._stream.read(count)
+            octets = await self._stream.read(count)
+            self._note_unframed(len(octets))
+            return octets
         except StreamEOF as error:
             if cast(Yamux, self._stream.muxed_conn).event_shutting_down.is_set():
                 raise TransportError("the connection is lost") from error
             return b""
         except IOException as error:
             raise TransportError("the peer reset the stream") from error
+
+    def _note_unframed(self, more: int = 0) -> None:
+        """Tells the muxer what was taken out of it and still waits to be a frame."""
+        muxed = cast(CalmStream, self._stream.muxed_stream)
+        muxed.unframed_bytes = self._reader.buffered_bytes + more
 
 
 async def finish(stream: NetStream) -> None:

@@ -55,19 +55,26 @@ class Link:
 class Peer:
     """What is known of one identity. `away` is set while it has no connection.
 
-    Members have no bucket (`requests` is None): their frames are not counted.
+    `requests` pays for frames, `refusals` for streams opened past the limit, `gossip` for messages,
+    `excess` for those over their quota, `controls` for what else is said in gossip. A member's budgets are
+    so wide that no honest one ever meets their end.
     """
 
     id_key: PublicKey
+    is_member: bool
     streams: Slots
-    requests: TokenBucket | None
+    requests: TokenBucket
+    refusals: TokenBucket
+    gossip: TokenBucket
+    excess: TokenBucket
+    controls: TokenBucket
     links: list[Link] = field(default_factory=list)
     penalties: int = 0
     away: trio.Event = field(default_factory=trio.Event)
 
     def spend(self, now_ms: int) -> bool:
         """Takes one request from the budget; False where it is used up."""
-        return self.requests is None or self.requests.take(now_ms)
+        return self.requests.take(now_ms)
 
 
 class PeerBook:
@@ -135,16 +142,36 @@ class PeerBook:
     def forget_strangers(self, now_ms: int) -> None:
         """Drops the records of those who are gone and owe nothing."""
         for key, peer in list(self._peers.items()):
-            if not peer.links and peer.requests is not None and peer.requests.is_full(now_ms):
+            if not peer.links and not peer.is_member and peer.requests.is_full(now_ms):
                 del self._peers[key]
 
     def _open(self, key: PublicKey, now_ms: int) -> Peer:
+        is_member = key in self.members
+        if is_member:
+            streams, rate, burst = (
+                limits.STREAMS_PER_PEER_MAX,
+                limits.MEMBER_REQUESTS_PER_S,
+                limits.MEMBER_REQUESTS_BURST,
+            )
+        else:
+            streams, rate, burst = (
+                limits.STRANGER_STREAMS_MAX,
+                limits.STRANGER_REQUESTS_PER_S,
+                limits.STRANGER_REQUESTS_BURST,
+            )
         away = trio.Event()
         away.set()
-        if key in self.members:
-            return Peer(key, Slots(limits.STREAMS_PER_PEER_MAX), None, away=away)
-        bucket = TokenBucket(limits.STRANGER_REQUESTS_PER_S, limits.STRANGER_REQUESTS_BURST, now_ms)
-        return Peer(key, Slots(limits.STRANGER_STREAMS_MAX), bucket, away=away)
+        return Peer(
+            key,
+            is_member,
+            Slots(streams),
+            requests=TokenBucket(rate, burst, now_ms),
+            refusals=TokenBucket(limits.REFUSED_STREAMS_PER_S, limits.REFUSED_STREAMS_BURST, now_ms),
+            gossip=TokenBucket(limits.GOSSIP_PER_PEER_PER_S, limits.GOSSIP_PER_PEER_BURST, now_ms),
+            excess=TokenBucket(1, limits.GOSSIP_EXCESS_MAX, now_ms),
+            controls=TokenBucket(limits.GOSSIP_CONTROLS_PER_S, limits.GOSSIP_CONTROLS_BURST, now_ms),
+            away=away,
+        )
 
 
 def surplus(links: Sequence[Link], own: PublicKey) -> list[Link]:

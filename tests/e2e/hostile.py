@@ -55,6 +55,9 @@ from tests.e2e.payloads import (
     malformed_gossip as malformed_gossip,
 )
 from tests.e2e.payloads import (
+    signed_gossip as signed_gossip,
+)
+from tests.e2e.payloads import (
     subscription as subscription,
 )
 from tests.e2e.payloads import (
@@ -80,6 +83,10 @@ class Target:
     host: str
     port: int
     id_key: PublicKey
+    source: str | None = None  # the attacker's own address
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream(self.host, self.port, local_address=self.source)
 
 
 Attack = Callable[[Target], Awaitable[None]]
@@ -90,7 +97,7 @@ Attack = Callable[[Target], Awaitable[None]]
 
 async def send_bytes(target: Target, octets: bytes) -> bool:
     """Sends `octets` on a bare socket; True once the node has cut the connection."""
-    socket = await trio.open_tcp_stream(target.host, target.port)
+    socket = await target.connect()
     with trio.fail_after(PATIENCE_S):
         async with socket:
             try:
@@ -105,7 +112,7 @@ async def send_bytes(target: Target, octets: bytes) -> bool:
 
 async def is_offer_taken(target: Target, protocol: str) -> bool:
     """Whether the node agrees to another way of securing a connection than Noise."""
-    socket = await trio.open_tcp_stream(target.host, target.port)
+    socket = await target.connect()
     with trio.fail_after(PATIENCE_S):
         async with socket:
             await socket.send_all(line(HELLO) + line(protocol.encode()))
@@ -120,7 +127,7 @@ async def is_offer_taken(target: Target, protocol: str) -> bool:
 
 async def stream_endless_line(target: Target, *, pieces: int) -> int:
     """Announces a line of 1 GiB and sends up to so many pieces of it; how many went out before the cut."""
-    socket = await trio.open_tcp_stream(target.host, target.port)
+    socket = await target.connect()
     sent = 0
     with trio.fail_after(PATIENCE_S):
         async with socket:
@@ -138,10 +145,15 @@ async def stream_endless_line(target: Target, *, pieces: int) -> int:
 @asynccontextmanager
 async def idle_sockets(target: Target, count: int) -> AsyncIterator[None]:
     """Holds `count` connections that never say anything."""
-    sockets = [await trio.open_tcp_stream(target.host, target.port) for _ in range(count)]
-    yield
-    for socket in sockets:
-        await socket.aclose()
+    sockets: list[trio.SocketStream] = []
+    try:
+        for _ in range(count):
+            sockets.append(await target.connect())
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            for socket in sockets:
+                await trio.aclose_forcefully(socket)
 
 
 # After authentication.
@@ -274,7 +286,7 @@ class Attacker:
 async def attack_as(target: Target, seed: bytes) -> AsyncIterator[Attacker]:
     """Connects to the node under the identity of `seed`, and gives up after a while."""
     identity = create_new_key_pair(seed)
-    socket = await trio.open_tcp_stream(target.host, target.port)
+    socket = await target.connect()
     with trio.fail_after(PATIENCE_S):
         async with socket:
             raw = RawConnection(TrioTCPStream(socket), True)

@@ -1,10 +1,12 @@
 """What attackers say: lines, frames and gossip made by hand, so that they can be wrong."""
 
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.pubsub.pb import rpc_pb2
 
 from protocol.keys import PublicKey
 
 HELLO = b"/multistream/1.0.0"
+SIGNING_PREFIX = b"libp2p-pubsub:"
 PEER_ID_PREFIX = bytes.fromhex("002408011220")
 
 
@@ -42,6 +44,37 @@ def unsigned_gossip(topic: str, author: PublicKey) -> bytes:
             from_id=PEER_ID_PREFIX + author[1:], seqno=bytes(8), data=b"forged", topicIDs=[topic]
         )
     )
+
+
+def signed_gossip(topic: str, seed: bytes, data: bytes, *, number: int = 0) -> bytes:
+    """A message as its author makes it: the member with the identity of `seed`."""
+    identity = create_new_key_pair(seed)
+    message = rpc_pb2.Message(
+        from_id=PEER_ID_PREFIX + identity.public_key.to_bytes(),
+        seqno=number.to_bytes(8, "big"),
+        data=data,
+        topicIDs=[topic],
+    )
+    message.signature = identity.private_key.sign(SIGNING_PREFIX + message.SerializeToString())
+    message.key = identity.public_key.serialize()
+    return _rpc(message)
+
+
+def announcements(topic: str, names: int) -> bytes:
+    """Says to have so many messages that nobody has."""
+    rpc = rpc_pb2.RPC()
+    wanted = rpc.control.ihave.add(topicID=topic)
+    wanted.messageIDs.extend((b"%064x" % number) for number in range(names))
+    octets: bytes = rpc.SerializeToString()
+    return varint(len(octets)) + octets
+
+
+def requests(names: int) -> bytes:
+    """Asks for so many messages that nobody has."""
+    rpc = rpc_pb2.RPC()
+    rpc.control.iwant.add().messageIDs.extend((b"%064x" % number) for number in range(names))
+    octets: bytes = rpc.SerializeToString()
+    return varint(len(octets)) + octets
 
 
 def subscription(topic: str) -> bytes:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.net.budget import Admission, Backoff, Slots, TokenBucket
+from node.net.budget import Admission, Backoff, Buckets, Place, Shares, Slots, TokenBucket
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -38,14 +38,71 @@ def test_slots_are_refused_past_the_limit_and_free_again_afterwards() -> None:
     assert slots.enter()
 
 
+def enter_all(admission: Admission, addresses: str, now_ms: int) -> list[Place | None]:
+    return [admission.enter(address, now_ms, lambda: None) for address in addresses]
+
+
 def test_one_address_cannot_take_the_places_of_the_others() -> None:
-    admission = Admission(4, per_address=2)
-    assert [admission.enter("a") for _ in range(3)] == [True, True, False]
-    assert [admission.enter("b") for _ in range(3)] == [True, True, False]
-    assert not admission.enter("c")
-    admission.leave("a")
-    assert admission.enter("c")
+    admission = Admission(4, per_address=2, safe_ms=500)
+    places = [place for place in enter_all(admission, "aaabbb", 0) if place]
+    assert [place.address for place in places] == ["a", "a", "b", "b"]
+    assert enter_all(admission, "c", 0) == [None]
+    admission.leave(places[0])
+    assert admission.enter("c", 0, lambda: None)
     assert admission.taken == 4
+
+
+def test_the_oldest_handshake_gives_way_once_it_had_its_time() -> None:
+    gone: list[str] = []
+    admission = Admission(3, per_address=2, safe_ms=500)
+    for name, address, now_ms in (("a1", "a", 0), ("b1", "b", 10), ("a2", "a", 20)):
+        assert admission.enter(address, now_ms, lambda name=name: gone.append(name))  # type: ignore[misc]
+    assert admission.enter("c", 499, lambda: None) is None
+    assert admission.enter("c", 500, lambda: None)
+    assert admission.enter("b", 510, lambda: None)
+    assert gone == ["a1", "b1"]
+    assert admission.taken == 3
+
+
+def test_a_full_address_makes_room_among_its_own() -> None:
+    gone: list[str] = []
+    admission = Admission(8, per_address=1, safe_ms=500)
+    admission.enter("b", 0, lambda: gone.append("b"))
+    admission.enter("a", 1, lambda: gone.append("a"))
+    admission.enter("a", 600, lambda: None)
+    assert gone == ["a"]
+
+
+def test_a_place_that_gave_way_is_given_back_once() -> None:
+    admission = Admission(1, per_address=1, safe_ms=0)
+    first = admission.enter("a", 0, lambda: None)
+    second = admission.enter("a", 0, lambda: None)
+    assert first
+    assert second
+    admission.leave(first)
+    assert admission.taken == 1
+
+
+def test_buckets_of_many_are_forgotten_once_full() -> None:
+    buckets = Buckets(1, 2)
+    assert [buckets.take("a", 0) for _ in range(3)] == [True, True, False]
+    assert buckets.take("b", 0)
+    buckets.forget_full(1_000)
+    assert len(buckets) == 1
+    assert [buckets.take("a", 1_000) for _ in range(2)] == [True, False]
+
+
+def test_whoever_holds_most_of_a_room_is_found_when_it_is_over() -> None:
+    shares = Shares(10)
+    shares.put("a", 4)
+    shares.put("b", 6)
+    assert not shares.is_over()
+    shares.put("a", 5)
+    assert shares.is_over()
+    assert shares.largest() == "b"
+    shares.put("b", 0)
+    assert not shares.is_over()
+    assert shares.largest() == "a"
 
 
 def test_back_off_doubles_up_to_its_bound_and_starts_again() -> None:
