@@ -13,7 +13,8 @@ from cli.client import AnsweredError
 from cli.demo import demo
 from cli.my import my
 from cli.network import network
-from cli.node_commands import completion, daemon, init, peers, start, status, stop, version
+from cli.node_commands import completion, daemon, init, start, status, stop, version
+from cli.peers import peer, peers
 from cli.record import record
 from cli.settings import shared_options
 from protocol import exits
@@ -39,7 +40,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, record, access, audit, my, demo, bench]
+COMMANDS += [network, peer, record, access, audit, my, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

@@ -9,12 +9,12 @@ from cli import launch, render
 from cli.client import call
 from cli.settings import ANY_PATH, Settings, pass_settings, passphrase_option, shared_options
 from protocol import exits
-from protocol.control import Peers, PeersResult, Status, StatusResult, Stop
+from protocol.control import Status, StatusResult, Stop
 from protocol.errors import Code, UserError
 
 PROTOCOL_VERSION = 1
-_REFRESH_S = 2.0
-_ANSWER_S = 30.0
+REFRESH_S = 2.0
+ANSWER_S = 30.0
 
 
 @click.command()
@@ -100,7 +100,7 @@ def stop(settings: Settings) -> None:
 
     pid = launch.daemon_pid(settings.place)
     begun_s = time.perf_counter()
-    result = call(settings.place, Stop(), timeout_s=_ANSWER_S)
+    result = call(settings.place, Stop(), timeout_s=ANSWER_S)
     launch.wait_gone(pid)
     drained_s = round(time.perf_counter() - begun_s, 3)
     if settings.is_json:
@@ -116,33 +116,15 @@ def stop(settings: Settings) -> None:
 def status(settings: Settings, watch: bool) -> int:
     """How the node is, in one line, and what is wrong. Exits 7 where it is stale."""
     while True:
-        result = call(settings.place, Status(), timeout_s=_ANSWER_S)
+        result = call(settings.place, Status(), timeout_s=ANSWER_S)
         if settings.is_json:
             render.document(result)
         else:
-            _clear(watch)
+            clear(watch)
             _print_status(result)
         if not watch:
             return exits.DONE if result.fresh else exits.STALE
-        time.sleep(_REFRESH_S)
-
-
-@click.command()
-@shared_options
-@click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
-@pass_settings
-def peers(settings: Settings, watch: bool) -> None:
-    """Who is connected to the node."""
-    while True:
-        result = call(settings.place, Peers(), timeout_s=_ANSWER_S)
-        if settings.is_json:
-            render.document(result)
-        else:
-            _clear(watch)
-            _peer_table(result)
-        if not watch:
-            return
-        time.sleep(_REFRESH_S)
+        time.sleep(REFRESH_S)
 
 
 @click.command()
@@ -216,25 +198,7 @@ def status_line(result: StatusResult) -> str:
     )
 
 
-def _peer_table(result: PeersResult) -> None:
-    render.table(
-        ("ID", "NAME", "ADDRESS", "ROUND TRIP", "AGENT", "WAY", "FRESH SINCE"),
-        (
-            (
-                render.short(peer.id),
-                peer.name,
-                peer.address,
-                "-" if peer.round_trip_ms is None else f"{peer.round_trip_ms:.1f} ms",
-                peer.agent,
-                peer.direction,
-                render.when(peer.fresh_since),
-            )
-            for peer in result.peers
-        ),
-        empty="no peer is connected",
-    )
-
-
-def _clear(is_wanted: bool) -> None:
+def clear(is_wanted: bool) -> None:
+    """Empties the screen before a table is shown again."""
     if is_wanted:
         click.clear()  # does nothing where the output is no terminal

@@ -172,7 +172,7 @@ class Daemon:
                 part = self._light(genesis, self._keys)
         await self._nursery.start(part.run)
         self._part = part
-        self._answers.joined = Joined(part.node, part.transport.connections)
+        self._answers.joined = Joined(part.node, part.transport)
         _log.info("in the network %s with %d members", genesis.name, len(genesis.members))
 
     def _check(self, genesis: Genesis) -> None:
@@ -192,7 +192,7 @@ class Daemon:
             listen=self._config.network.listen,
             members=[PeerAddress(member.id_key, member.addresses) for member in genesis.members],
         )
-        votes = open_vote_file(paths.votes(data_dir, keys.generation))
+        votes = open_vote_file(paths.votes(data_dir))
         self._resources.callback(votes.close)
         blobs = blob_tuning(self._config.storage.blob_write_buffer_bytes)
         ports = Ports(

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from node.clinic import Clinic
 from node.control.status import (
@@ -16,6 +16,7 @@ from node.control.status import (
 from node.exchange import Exchange
 from node.founding import joined, read_genesis
 from node.light.client import LightClient
+from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from protocol.blocks import Genesis
 from protocol.control import (
@@ -36,6 +37,7 @@ from protocol.control import (
     MyWho,
     NetworkJoin,
     NetworkJoinResult,
+    PeerBlock,
     Peers,
     PeersResult,
     RecordAdd,
@@ -48,6 +50,7 @@ from protocol.control import (
     StopResult,
 )
 from protocol.errors import Code, UserError
+from protocol.keys import KEY_BYTES, PublicKey
 
 ClinicRequest = (
     RecordAdd | RecordList | RecordShow | RecordGet | AccessList | AccessShow | AuditList | AuditVerify
@@ -55,12 +58,22 @@ ClinicRequest = (
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 
 
+class Peerage(Protocol):
+    """What a transport tells of its peers, and the way to keep one of them out."""
+
+    def connections(self) -> Sequence[ConnectionStatus]: ...
+
+    def offences(self) -> Sequence[Offence]: ...
+
+    def block(self, peer: PublicKey, for_ms: float) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The network this node is in: its part there, and who is connected."""
+    """The network this node is in: its part there, and its peers."""
 
     node: Clinic | LightClient
-    connections: Callable[[], Sequence[ConnectionStatus]]
+    peerage: Peerage
 
 
 class Answers:
@@ -82,6 +95,8 @@ class Answers:
                 return self._status()
             case Peers():
                 return self._peers()
+            case PeerBlock():
+                return self._block(request)
             case Members():
                 return self._members()
             case Stop():
@@ -119,7 +134,28 @@ class Answers:
     def _peers(self) -> PeersResult:
         if self.joined is None:
             return PeersResult(peers=())
-        return peers_of(self.joined.node.genesis, self.joined.connections())
+        peerage = self.joined.peerage
+        return peers_of(self.joined.node.genesis, peerage.connections(), peerage.offences())
+
+    def _block(self, request: PeerBlock) -> PeersResult:
+        """Raises UserError where the id fits no known peer, or more than one."""
+        if self.joined is None:
+            raise _no_network()
+        peerage = self.joined.peerage
+        known = {member.id_key for member in self.joined.node.genesis.members}
+        known |= {one.id_key for one in peerage.connections()}
+        known |= {one.id_key for one in peerage.offences() if one.id_key is not None}
+        fitting = [key for key in known if key.hex().startswith(request.id)]
+        if not fitting and len(request.id) == 2 * KEY_BYTES:
+            fitting = [PublicKey(bytes.fromhex(request.id))]
+        if len(fitting) != 1:
+            raise UserError(
+                f"{len(fitting)} peers have an id that begins with {request.id}",
+                "see their ids: chartmesh peers --json",
+                code=Code.AMBIGUOUS_ID if fitting else Code.USAGE,
+            )
+        peerage.block(fitting[0], request.for_ms)
+        return self._peers()
 
     def _members(self) -> MembersResult:
         return MembersResult(members=()) if self.joined is None else members_of(self.joined.node, self._own)

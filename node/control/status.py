@@ -1,6 +1,6 @@
 """What `status`, `peers` and `network members` say of a running node."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -8,10 +8,19 @@ from msgspec.structs import replace
 
 from node.clinic import Clinic
 from node.light.client import LightClient
+from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Clock
-from protocol.blocks import Genesis, Member, genesis_committee
-from protocol.control import MemberItem, MembersResult, PeerItem, PeersResult, StatusResult, utc
+from protocol.blocks import Genesis, genesis_committee
+from protocol.control import (
+    MemberItem,
+    MembersResult,
+    OffenderItem,
+    PeerItem,
+    PeersResult,
+    StatusResult,
+    utc,
+)
 from protocol.keys import PublicKey
 
 NEARLY_FULL = 0.9
@@ -116,15 +125,17 @@ def members_of(node: Clinic | LightClient, own: Self) -> MembersResult:
     )
 
 
-def peers_of(genesis: Genesis, connections: Sequence[ConnectionStatus]) -> PeersResult:
-    """Who is connected, the oldest connection first."""
-    members: dict[PublicKey, Member] = {member.id_key: member for member in genesis.members}
+def peers_of(
+    genesis: Genesis, connections: Sequence[ConnectionStatus], offences: Sequence[Offence]
+) -> PeersResult:
+    """Who is connected, the oldest connection first, and who misbehaved, the newest offence first."""
+    names = {member.id_key: member.name for member in genesis.members}
     return PeersResult(
         peers=tuple(
             PeerItem(
                 id=one.id_key.hex(),
-                name=members[one.id_key].name if one.id_key in members else "",
-                role="member" if one.id_key in members else "stranger",
+                name=names.get(one.id_key, ""),
+                role=_role(one.id_key, names),
                 address=one.address,
                 direction=one.direction,
                 round_trip_ms=one.round_trip_ms,
@@ -132,8 +143,25 @@ def peers_of(genesis: Genesis, connections: Sequence[ConnectionStatus]) -> Peers
                 fresh_since=utc(one.opened_ms),
             )
             for one in connections
-        )
+        ),
+        offenders=tuple(
+            OffenderItem(
+                id=None if one.id_key is None else one.id_key.hex(),
+                name="" if one.id_key is None else names.get(one.id_key, ""),
+                role=_role(one.id_key, names),
+                address=one.address,
+                reason=one.reason,
+                count=one.count,
+                last=utc(one.last_ms),
+                blocked_until=None if one.blocked_until_ms is None else utc(one.blocked_until_ms),
+            )
+            for one in offences
+        ),
     )
+
+
+def _role(key: PublicKey | None, names: Container[PublicKey]) -> str:
+    return "member" if key in names else "stranger"
 
 
 def program_version() -> str:

@@ -63,6 +63,13 @@ class Peers(Ask[PeersResult], frozen=True, kw_only=True, tag="peers"):
     pass
 
 
+class PeerBlock(Ask[PeersResult], frozen=True, kw_only=True, tag="peer-block"):
+    """Keeps a peer out for `for_ms`; with 0 it may come in again, and its offences are forgotten."""
+
+    id: Id
+    for_ms: Annotated[int, Meta(ge=0, le=limits.GRANT_LIFE_MS_MAX)]
+
+
 class Members(Ask[MembersResult], frozen=True, kw_only=True, tag="members"):
     pass
 
@@ -171,6 +178,7 @@ class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
 AnyRequest = (
     Status
     | Peers
+    | PeerBlock
     | Members
     | Stop
     | RecordAdd

@@ -85,8 +85,28 @@ class PeerItem(Item, frozen=True, kw_only=True):
     fresh_since: str | None = None
 
 
+class OffenderItem(Item, frozen=True, kw_only=True):
+    """Who broke a rule lately. `id` is None where only an address is known.
+
+    `count` is of all offences still remembered, `last` the time of the newest and `reason` what it was;
+    `blocked_until` is None unless the offender is kept out now.
+    """
+
+    id: str | None
+    name: str
+    role: str
+    address: str
+    reason: str
+    count: int
+    last: str
+    blocked_until: str | None = None
+
+
 class PeersResult(Document, frozen=True, kw_only=True):
+    """Who is connected, the oldest connection first; who misbehaved lately, the newest offence first."""
+
     peers: tuple[PeerItem, ...]
+    offenders: tuple[OffenderItem, ...] = ()
 
 
 class MemberItem(Item, frozen=True, kw_only=True):

@@ -247,6 +247,8 @@ CASES = [
     (["status"], control.Status, STATUS, 0),
     (["status"], control.Status, replace(STATUS, fresh=False, final_age_s=None, warnings=("old",)), 7),
     (["peers"], control.Peers, RESULTS[control.PeersResult], 0),
+    (["peer", "block", TOKEN, "--for", "2h"], control.PeerBlock, RESULTS[control.PeersResult], 0),
+    (["peer", "unblock", TOKEN], control.PeerBlock, RESULTS[control.PeersResult], 0),
     (["network", "members"], control.Members, RESULTS[control.MembersResult], 0),
     (["record", "list"], control.RecordList, RESULTS[control.RecordListResult], 0),
     (["record", "show", TOKEN], control.RecordShow, RESULTS[control.RecordShowResult], 0),

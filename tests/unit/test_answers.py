@@ -1,6 +1,7 @@
 """Every request is answered, by the right role, with or without a network."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from node.control.answers import Answers, Joined
 from node.control.status import Self
 from node.founding import read_genesis
 from node.keystore import Keyring
+from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Ports
 from node.store.memory import MemoryStore
@@ -89,6 +91,26 @@ class Daemon:
         return raised.value.code
 
 
+@dataclass
+class Peerage:
+    """Peers, an offender, and whom the administrator kept out for how long."""
+
+    connected: Sequence[ConnectionStatus] = ()
+    blocked: list[tuple[PublicKey, float]] = field(default_factory=list)
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        return self.connected
+
+    def offences(self) -> Sequence[Offence]:
+        return [
+            Offence(IDS[2], "/ip4/192.0.2.7/tcp/1", "the peer pings too often", 3, 2_000, 9_000),
+            Offence(None, "192.0.2.9", "it connects too often", 1, 1_000, None),
+        ]
+
+    def block(self, peer: PublicKey, for_ms: float) -> None:
+        self.blocked.append((peer, for_ms))
+
+
 def clinic(net: Net, genesis: Genesis = GENESIS) -> Clinic:
     """Clinic 0 with everything in memory; not running."""
     ports = Ports(
@@ -112,7 +134,7 @@ async def joined(nursery: trio.Nursery) -> Daemon:
     part = clinic(net)
     for peer in IDS[1:3]:
         MemoryTransport(net, peer)
-    daemon.answers.joined = Joined(part, lambda: [connection(IDS[1]), connection(PublicKey(bytes(33)))])
+    daemon.answers.joined = Joined(part, Peerage([connection(IDS[1]), connection(PublicKey(bytes(33)))]))
     return daemon
 
 
@@ -131,6 +153,8 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS
+        case control.PeerBlock():
+            assert await daemon.refuse(request_) == Code.NOT_INITIALISED
         case _:
             is_own = (kind in CLINIC_REQUESTS) == (role == "clinic")
             assert await daemon.refuse(request_) == (Code.NOT_INITIALISED if is_own else Code.ROLE)
@@ -199,12 +223,32 @@ async def test_peers_are_members_by_name_or_strangers(joined: Daemon) -> None:
     assert [(one.name, one.role) for one in peers] == [("clinic-1", "member"), ("", "stranger")]
 
 
+async def test_offenders_are_named_with_reason_and_times(joined: Daemon) -> None:
+    member, address = (await joined.ask(control.Peers())).offenders
+    assert (member.id, member.name, member.role) == (IDS[2].hex(), "clinic-2", "member")
+    assert (member.reason, member.count) == ("the peer pings too often", 3)
+    assert (member.last, member.blocked_until) == (control.utc(2_000), control.utc(9_000))
+    assert (address.id, address.address, address.blocked_until) == (None, "192.0.2.9", None)
+
+
+async def test_a_peer_is_kept_out_by_the_beginning_of_its_id(joined: Daemon) -> None:
+    assert joined.answers.joined is not None
+    peerage = joined.answers.joined.peerage
+    assert isinstance(peerage, Peerage)
+    whole, unknown = IDS[1].hex(), PublicKey(b"\x01" + b"z" * 32)
+    await joined.ask(control.PeerBlock(id=whole[:16], for_ms=1_000))
+    await joined.ask(control.PeerBlock(id=unknown.hex(), for_ms=0))
+    assert peerage.blocked == [(IDS[1], 1_000), (unknown, 0)]
+    assert await joined.refuse(control.PeerBlock(id="ffffff", for_ms=1)) == Code.USAGE
+    assert await joined.refuse(control.PeerBlock(id="01" + "0" * 4, for_ms=1)) == Code.USAGE
+
+
 @pytest.mark.parametrize(("count", "words"), [(1, "one member"), (2, "two members"), (3, "three members")])
 async def test_a_small_network_says_what_it_does_not_tolerate(
     count: int, words: str, nursery: trio.Nursery, autojump_clock: trio.abc.Clock
 ) -> None:
     daemon, genesis = Daemon(), replace(GENESIS, members=GENESIS.members[:count])
-    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), list)
+    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), Peerage())
     status = await daemon.ask(control.Status())
     assert status.network == network_id(genesis).hex()
     assert any(words in warning for warning in status.warnings)

@@ -74,6 +74,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted = ["init", "daemon", "start", "stop", "status", "peers", "version", "completion"]
     wanted += ["demo", "bench"]
     wanted += [f"network {name}" for name in ("create", "join", "members")]
+    wanted += [f"peer {name}" for name in ("block", "unblock")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
     wanted += [f"access {name}" for name in ("list", "show")]
     wanted += [f"audit {name}" for name in ("list", "verify")]
@@ -145,6 +146,8 @@ def test_bad_values_have_codes_of_their_own(
 REQUESTS = [
     ["status"],
     ["peers"],
+    ["peer", "block", TOKEN],
+    ["peer", "unblock", TOKEN],
     ["stop"],
     ["network", "members"],
     ["record", "list"],

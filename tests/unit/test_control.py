@@ -27,6 +27,7 @@ GRANT = control.GrantItem(
 REQUESTS: tuple[AnyRequest, ...] = (
     control.Status(),
     control.Peers(),
+    control.PeerBlock(id=TOKEN, for_ms=0),
     control.Members(),
     control.Stop(),
     control.RecordAdd(name="scan.dcm", size=5, code="CM1ABC", type="dicom", title="Hüfte", patient="p"),
@@ -65,7 +66,18 @@ RESULTS: dict[type, control.Document] = {
         warnings=("w",),
     ),
     control.PeersResult: control.PeersResult(
-        peers=(control.PeerItem(id="02", name="a", role="member", address="/ip4/…", direction="in"),)
+        peers=(control.PeerItem(id="02", name="a", role="member", address="/ip4/…", direction="in"),),
+        offenders=(
+            control.OffenderItem(
+                id=None,
+                name="",
+                role="stranger",
+                address="192.0.2.7",
+                reason="it did not prove who it is",
+                count=3,
+                last="2026-01-31T12:00:00.000Z",
+            ),
+        ),
     ),
     control.MembersResult: control.MembersResult(
         members=(control.MemberItem(id="02", name="a", role="validator", reachable=True, last_height=None),)
