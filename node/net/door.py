@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from multiaddr.multiaddr import Multiaddr
-
 from node.net.budget import Admission, Buckets, Place
 from protocol import limits
 
@@ -39,9 +37,8 @@ class Door:
     def handshakes(self) -> int:
         return self._admission.taken
 
-    def expect(self, addresses: Iterable[Multiaddr]) -> None:
+    def expect(self, hosts: Iterable[str]) -> None:
         """Members are at these addresses; names of hosts are not looked up."""
-        hosts = (next(str(part) for _, part in address.items()) for address in addresses)
         self._expected = frozenset(map(place_of, hosts))
 
     def enter(self, host: str, now_ms: int, give_up: Callable[[], None]) -> Place | str:

@@ -27,9 +27,9 @@ from libp2p.tools.anyio_service import background_trio_service
 from node.net.libp2p_gossip import GuardedPubsub, build_router
 from node.net.libp2p_guards import Entry, PlainSwarm, identity_of, negotiate
 from node.net.libp2p_links import Links
+from node.net.libp2p_listening import bind
 from node.net.libp2p_setup import build_host
 from node.net.libp2p_stream import Libp2pStream, finish, reset
-from node.net.listening import bind
 from node.net.offenders import Offence
 from node.net.outbox import Outbox
 from node.net.peers import ConnectionStatus, Peer, PeerAddress

@@ -14,9 +14,9 @@ from multiaddr.multiaddr import Multiaddr
 from node.net.budget import Backoff, Shares
 from node.net.door import CROWDED, UNPROVED, Door, place_of
 from node.net.libp2p_guards import NotAdmitted, PlainSwarm, identity_of, peer_id
+from node.net.libp2p_listening import host_of, parse_address
 from node.net.libp2p_muxer import GuardedYamux, MuxerRules
 from node.net.libp2p_socket import BufferedTcpStream
-from node.net.listening import host_of, parse_address
 from node.net.offenders import Offence, Offenders, reason_of
 from node.net.peers import ConnectionStatus, Link, Peer, PeerAddress, PeerBook, surplus
 from node.ports import Clock
@@ -80,7 +80,7 @@ class Links:
             for member in members
             if member.id_key != self._own
         }
-        self._door.expect(address for addresses in wanted.values() for address in addresses)
+        self._door.expect(host_of(str(address)) for addresses in wanted.values() for address in addresses)
         for peer in self.book.set_members(wanted):
             self._close_peer(peer)
         for key, dial in list(self._dials.items()):
