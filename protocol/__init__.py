@@ -6,7 +6,9 @@ errors · limits · codec     what can go wrong, how much of anything, one encod
 keys · merkle · statemap    signatures and sealed boxes, RFC 9162 trees, the map whose root is the state
 transactions                mint, grant, revoke, transfer, rotate, erase, audit head: signed bytes, verified
 blocks · finality           headers, certificates, committees, the genesis file; what shows a block final
-state · ledger · chain      the ledger's entries, the rule of each transaction, blocks built and executed
+membership                  the transactions that change who is a member and who votes
+state · roster · ledger · chain
+                            the ledger's entries, the rule of each transaction, blocks built and executed
 messages                    what peers say to each other, one module a protocol
 ballot · tally · certificates · step · consensus
                             Simplex: what a validator may sign, counting, what allows what, the machine

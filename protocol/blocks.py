@@ -116,6 +116,16 @@ def network_id(genesis: Genesis) -> NetworkId:
     return NetworkId(digest("genesis", encode(genesis)))
 
 
+def faults_of(count: int) -> int:
+    """f of `count` validators."""
+    return (count - 1) // 3
+
+
+def quorum_of(count: int) -> int:
+    """q of `count` validators."""
+    return (count + faults_of(count)) // 2 + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Committee:
     """The validators of one epoch, by vote key, in the order that signer bits and leaders use."""
@@ -127,12 +137,12 @@ class Committee:
     @property
     def faults(self) -> int:
         """f: how many may be hostile. 0 for three or fewer: those tolerate crashes only."""
-        return (len(self.validators) - 1) // 3
+        return faults_of(len(self.validators))
 
     @property
     def quorum(self) -> int:
         """q: any two quorums share at least f + 1 validators, and q never exceeds N - f."""
-        return (len(self.validators) + self.faults) // 2 + 1
+        return quorum_of(len(self.validators))
 
     def leader(self, view: int) -> int:
         """The index of the leader of `view`: a permutation seeded per epoch, in rotation."""
@@ -262,6 +272,7 @@ def check_limits(own: NetworkLimits) -> None:
         and 1 <= own.holders <= limits.MEMBERS_MAX
         and 1 <= own.grants_per_token_max <= limits.GRANTS_PER_TOKEN_MAX
         and limits.MINUTE_MS <= own.audit_head_interval_ms <= limits.DAY_MS
+        and 0 <= own.rotation_interval_ms <= limits.DAY_MS
     )
     if not in_range:
         raise Malformed("genesis has limits that no node can work under")

@@ -215,7 +215,9 @@ def _take(
         try:
             overlay.apply(transaction)
         except Rejected as error:
-            rejected.append((transaction.id, error.reason))
+            # One block closes one epoch: a second change of the committee waits for the next.
+            if error.reason != Rejection.EPOCH_CLOSES:
+                rejected.append((transaction.id, error.reason))
             continue
         taken.append((transaction, sealed))
         room -= size

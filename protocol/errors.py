@@ -123,6 +123,17 @@ class Rejection(StrEnum):
     AUDIT_SEQUENCE = "audit-sequence-not-higher"
     AUDIT_TOO_SOON = "audit-head-too-soon"
     SEALED = "wrong-sealed-bytes"
+    APPROVALS = "too-few-approvals"
+    CHANGE_EXPIRED = "change-expired"
+    TERMS = "other-terms"
+    MEMBER_KNOWN = "member-known"
+    VOTE_KEY_USED = "vote-key-used-before"
+    NAME_TAKEN = "name-taken"
+    MEMBERS_FULL = "too-many-members"
+    ROLE = "other-role"
+    LAST_VALIDATOR = "last-validator"
+    ROTATED_TOO_SOON = "vote-key-rotated-too-soon"
+    EPOCH_CLOSES = "epoch-closes-here"
 
 
 _REJECTION_HINTS = {
@@ -143,6 +154,17 @@ _REJECTION_HINTS = {
     Rejection.AUDIT_SEQUENCE: "a newer head of this audit log is on the ledger already",
     Rejection.AUDIT_TOO_SOON: "audit heads are posted once an hour",
     Rejection.SEALED: "send the sealed bytes whose hash the transaction names",
+    Rejection.APPROVALS: "ask more validators to approve it: see `chartmesh network members`",
+    Rejection.CHANGE_EXPIRED: "propose the change again: its approvals were not there in time",
+    Rejection.TERMS: "ask for a new invitation: it names the terms of another network",
+    Rejection.MEMBER_KNOWN: "a clinic that left comes back with new keys: make them with chartmesh init",
+    Rejection.VOTE_KEY_USED: "make a new vote key: each is used by one member, once",
+    Rejection.NAME_TAKEN: "choose another name: a member of the network has this one",
+    Rejection.MEMBERS_FULL: "the network is as large as it may be; remove a member first",
+    Rejection.ROLE: "the member is not what this change starts from: see `chartmesh network members`",
+    Rejection.LAST_VALIDATOR: "promote another member first: nobody would be left to vote",
+    Rejection.ROTATED_TOO_SOON: "wait before another rotation: each opens an epoch",
+    Rejection.EPOCH_CLOSES: "nothing to do: it waits for the next block",
 }
 
 

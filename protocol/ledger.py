@@ -15,6 +15,8 @@ from protocol import limits
 from protocol.codec import decode, encode
 from protocol.errors import Rejected, Rejection
 from protocol.keys import PublicKey
+from protocol.membership import Admit, MembershipBody, Promote, Remove, RotateVoteKey, Suspend
+from protocol.roster import Place, membership_changes
 from protocol.state import (
     NO_HISTORY,
     E,
@@ -22,6 +24,7 @@ from protocol.state import (
     GrantState,
     LedgerState,
     Lookups,
+    MemberState,
     OwnerKeyState,
     TokenState,
     grant_entry_key,
@@ -116,11 +119,13 @@ class Overlay(Lookups):
                 self._erase(transaction, body)
             case AuditHead() as body:
                 self._post_audit_head(body)
+            case Admit() | Promote() | Suspend() | Remove() | RotateVoteKey() as body:
+                self._change_membership(transaction, body)
 
     # One method for each kind of transaction: first everything it needs, then what it changes.
 
     def _mint(self, transaction: VerifiedTransaction, body: Mint) -> None:
-        _require(self.member(body.issuer) is not None, Rejection.NOT_MEMBER)
+        self._active_member(body.issuer)
         enrolment = decode(Enrolment, body.enrolment.body, limit=limits.KIB)
         _require(enrolment.not_after_ms >= self.time_ms, Rejection.ENROLMENT_EXPIRED)
         self._check_new_keys(body)
@@ -202,9 +207,7 @@ class Overlay(Lookups):
         self._end_sealed(body.token, token, set())
 
     def _post_audit_head(self, body: AuditHead) -> None:
-        member = self.member(body.member)
-        if member is None:
-            raise Rejected(Rejection.NOT_MEMBER)
+        member = self._active_member(body.member)
         _require(body.sequence > member.audit_sequence, Rejection.AUDIT_SEQUENCE)
         # Without a head yet, there is no time to count from.
         due_ms = member.audit_time_ms + self.state.limits.audit_head_interval_ms
@@ -214,7 +217,18 @@ class Overlay(Lookups):
         )
         self._set(member_entry_key(body.member), posted)
 
+    def _change_membership(self, transaction: VerifiedTransaction, body: MembershipBody) -> None:
+        place = Place(self.state.roster.epoch, self.height, self.time_ms, self.state.limits)
+        for key, entry in membership_changes(self, body, transaction.signers, place).items():
+            self._set(key, entry)
+
     # What several of them need.
+
+    def _active_member(self, id_key: PublicKey) -> MemberState:
+        member = self.member(id_key)
+        if member is None or not member.is_active:
+            raise Rejected(Rejection.NOT_MEMBER)
+        return member
 
     def _live_token(self, token_id: TokenId) -> TokenState:
         token = self.token(token_id)

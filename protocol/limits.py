@@ -23,6 +23,7 @@ EARLY_REVOKES_PER_TOKEN_MAX = 256
 MEMPOOL_TRANSACTIONS_MAX = 20_000
 MEMPOOL_PER_SENDER_MAX = 8_000
 AUDIT_HEAD_INTERVAL_MS = HOUR_MS
+STATE_ENTRY_BYTES_MAX = 16 * KIB  # the roster of MEMBERS_MAX members, all with a vote, is under 8 KiB
 
 # Wire frames, in bytes.
 NEGOTIATION_LINE_BYTES_MAX = 1 * KIB
@@ -149,3 +150,4 @@ class NetworkLimits(Wire, frozen=True):
     holders: int = HOLDERS
     grants_per_token_max: int = GRANTS_PER_TOKEN_MAX  # registered in one generation
     audit_head_interval_ms: int = AUDIT_HEAD_INTERVAL_MS
+    rotation_interval_ms: int = HOUR_MS  # between two vote keys of one member

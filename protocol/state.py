@@ -6,10 +6,11 @@ and nothing is ever found by a scan. Entries are replaced and never deleted.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TypeVar
 
 from protocol import limits
-from protocol.blocks import Genesis, NetworkId, network_id
+from protocol.blocks import Committee, Genesis, Member, NetworkId, network_id
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.keys import PublicKey, SealKey
 from protocol.limits import NetworkLimits
@@ -63,22 +64,71 @@ class OwnerKeyState(Wire, frozen=True, tag=3):
     generation: int
 
 
+class Role(IntEnum):
+    """What a member is. Members only move forward."""
+
+    FOLLOWER = 1
+    VALIDATOR = 2
+    SUSPENDED = 3
+    REMOVED = 4
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the member may do what members do: hold, serve, issue, fetch."""
+        return self in (Role.FOLLOWER, Role.VALIDATOR)
+
+
 class MemberState(Wire, frozen=True, tag=4):
-    """A member and its newest audit head: of `audit_sequence` records, posted at `audit_time_ms`."""
+    """A member as of `height`, where its part changed last, and its newest audit head.
+
+    The head is of `audit_sequence` records, posted at `audit_time_ms`. `vote_key_ms` is the time of the
+    block that brought the present vote key, 0 for the one that the member came with.
+    """
 
     id_key: PublicKey
     vote_key: PublicKey
     enc_key: SealKey
     name: str
+    addresses: tuple[str, ...]
+    role: int
+    height: int
+    vote_key_ms: int
     audit_sequence: int
     audit_head: bytes
     audit_time_ms: int
 
+    @property
+    def is_active(self) -> bool:
+        return Role(self.role).is_active
 
-Entry = TokenState | GrantState | OwnerKeyState | MemberState
-E = TypeVar("E", TokenState, GrantState, OwnerKeyState, MemberState)
 
-_ENTRY_BYTES_MAX = limits.KIB
+class Seat(Wire, frozen=True):
+    """A validator's place in the committee: whose it is, and the key that votes."""
+
+    id_key: PublicKey
+    vote_key: PublicKey
+
+
+class RosterState(Wire, frozen=True, tag=5):
+    """The committee of `epoch`, the one that votes on the next block, and all members not removed.
+
+    `members` are identity keys in the order of admission. There is one such entry.
+    """
+
+    epoch: int
+    terms_hash: bytes
+    validators: tuple[Seat, ...]
+    members: tuple[PublicKey, ...]
+
+
+class VoteKeyState(Wire, frozen=True, tag=6):
+    """The member that a vote key is or was of. Never changes: a vote key comes once."""
+
+    member: PublicKey
+
+
+Entry = TokenState | GrantState | OwnerKeyState | MemberState | RosterState | VoteKeyState
+E = TypeVar("E", TokenState, GrantState, OwnerKeyState, MemberState, RosterState, VoteKeyState)
 
 
 def token_entry_key(token: TokenId) -> bytes:
@@ -97,9 +147,16 @@ def member_entry_key(id_key: PublicKey) -> bytes:
     return digest("state-member", id_key)
 
 
+def vote_key_entry_key(vote_key: PublicKey) -> bytes:
+    return digest("state-vote-key", vote_key)
+
+
+ROSTER_ENTRY_KEY = digest("state-roster")
+
+
 def decode_entry(value: bytes) -> Entry:
     """The entry of a leaf's value, whatever its kind. Raises Malformed."""
-    return decode(Entry, value, limit=_ENTRY_BYTES_MAX)  # type: ignore[arg-type]
+    return decode(Entry, value, limit=limits.STATE_ENTRY_BYTES_MAX)  # type: ignore[arg-type]
 
 
 def next_history(history: bytes, transaction: TransactionId) -> bytes:
@@ -133,6 +190,20 @@ class Lookups:
     def member(self, id_key: PublicKey) -> MemberState | None:
         return self.entry(MemberState, member_entry_key(id_key))
 
+    def vote_key(self, vote_key: PublicKey) -> VoteKeyState | None:
+        return self.entry(VoteKeyState, vote_key_entry_key(vote_key))
+
+    @property
+    def roster(self) -> RosterState:
+        found = self.entry(RosterState, ROSTER_ENTRY_KEY)
+        assert found is not None  # since genesis
+        return found
+
+    def members(self) -> list[MemberState]:
+        """Every member that is not removed, in the order of admission."""
+        found = map(self.member, self.roster.members)
+        return [member for member in found if member is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerState(Lookups):
@@ -144,15 +215,46 @@ class LedgerState(Lookups):
 
     def entry(self, kind: type[E], key: bytes) -> E | None:
         value = self.entries.get(key)
-        return None if value is None else decode(kind, value, limit=_ENTRY_BYTES_MAX)
+        return None if value is None else decode(kind, value, limit=limits.STATE_ENTRY_BYTES_MAX)
+
+    @property
+    def committee(self) -> Committee:
+        """The validators that vote on the next block."""
+        return committee_of(self.roster, self.network)
+
+
+def committee_of(roster: RosterState, network: NetworkId) -> Committee:
+    return Committee(network, roster.epoch, tuple(seat.vote_key for seat in roster.validators))
+
+
+def new_member(card: Member, role: Role, height: int) -> MemberState:
+    """The entry of a clinic that becomes a member at `height`."""
+    return MemberState(
+        id_key=card.id_key,
+        vote_key=card.vote_key,
+        enc_key=card.enc_key,
+        name=card.name,
+        addresses=card.addresses,
+        role=role,
+        height=height,
+        vote_key_ms=0,
+        audit_sequence=0,
+        audit_head=NO_AUDIT_HEAD,
+        audit_time_ms=0,
+    )
 
 
 def genesis_state(genesis: Genesis) -> LedgerState:
-    """The state that the first block builds on: the founding members and nothing else."""
-    entries = {
-        member_entry_key(member.id_key): encode(
-            MemberState(member.id_key, member.vote_key, member.enc_key, member.name, 0, NO_AUDIT_HEAD, 0)
-        )
-        for member in genesis.members
-    }
+    """The state that the first block builds on: the founding members, all validators, nothing else."""
+    members = genesis.members
+    roster = RosterState(
+        epoch=0,
+        terms_hash=genesis.terms_hash,
+        validators=tuple(Seat(member.id_key, member.vote_key) for member in members),
+        members=tuple(member.id_key for member in members),
+    )
+    entries = {ROSTER_ENTRY_KEY: encode(roster)}
+    for member in members:
+        entries[member_entry_key(member.id_key)] = encode(new_member(member, Role.VALIDATOR, 0))
+        entries[vote_key_entry_key(member.vote_key)] = encode(VoteKeyState(member.id_key))
     return LedgerState(network_id(genesis), genesis.limits, StateMap.empty().update(entries))

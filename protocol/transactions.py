@@ -9,7 +9,7 @@ Bytes that must be deletable (sealed keys, sealed grants) are detached: a body c
 hash, and the bytes travel beside the transaction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NewType
 
@@ -24,6 +24,18 @@ from protocol.keys import (
     is_public_key,
     is_seal_key,
     verify,
+)
+from protocol.membership import (
+    Admit,
+    Approved,
+    MembershipBody,
+    Promote,
+    Remove,
+    RotateVoteKey,
+    Suspend,
+    are_approvers,
+    membership_fault,
+    verify_admission,
 )
 
 TransactionId = NewType("TransactionId", bytes)
@@ -136,7 +148,7 @@ class AuditHead(Wire, frozen=True, tag=7):
     head: bytes
 
 
-Body = Mint | Grant | Revoke | Transfer | Rotate | Erase | AuditHead
+Body = Mint | Grant | Revoke | Transfer | Rotate | Erase | AuditHead | MembershipBody
 
 TRANSFER_REASONS = frozenset({"guardian", "majority", "estate", "recovery", "merge"})
 
@@ -193,7 +205,7 @@ def named_sealed_hash(body: Body) -> bytes | None:
             return body.sealed_key_hash
         case Grant():
             return body.sealed_hash
-        case Revoke() | Erase() | AuditHead():
+        case _:
             return None
 
 
@@ -230,8 +242,17 @@ def verify_enrolment(signed: SignedEnrolment, network: bytes) -> Enrolment:
 def sign_transaction(body: Body, signers: tuple[SigningKey, ...], network: bytes) -> bytes:
     """The transaction's bytes, signed by `signers` in the order that the body's docstring names."""
     raw = encode(body)
-    signatures = tuple(Signature(key.public, key.sign(KIND, network, raw)) for key in signers)
-    return encode(Envelope(raw, signatures))
+    return encode(Envelope(raw, tuple(sign_body(raw, key, network) for key in signers)))
+
+
+def sign_body(raw: bytes, key: SigningKey, network: bytes) -> Signature:
+    """One signature of a transaction with the encoded body `raw`: also a member's approval."""
+    return Signature(key.public, key.sign(KIND, network, raw))
+
+
+def approved_transaction(body: Approved, approvals: Iterable[Signature]) -> bytes:
+    """The transaction's bytes of a change with its approvals, given in any order."""
+    return encode(Envelope(encode(body), tuple(sorted(approvals, key=lambda item: item.key))))
 
 
 def decode_transaction(raw: bytes) -> UnverifiedTransaction:
@@ -257,21 +278,15 @@ def verify_transaction(unverified: UnverifiedTransaction, network: bytes) -> Ver
     for item in envelope.signatures:
         if not verify(item.key, KIND, network, envelope.body, item.signature):
             raise Malformed("transaction signature does not verify")
-    if isinstance(body, Mint):
-        _check_enrolment(body, verify_enrolment(body.enrolment, network))
+    match body:
+        case Mint():
+            _check_enrolment(body, verify_enrolment(body.enrolment, network))
+        case Admit():
+            verify_admission(body, network)
+        case _:
+            pass
     signers = tuple(item.key for item in envelope.signatures)
     return VerifiedTransaction(unverified.raw, unverified.id, body, signers)
-
-
-def signature_count(body: Body) -> int:
-    """How many Ed25519 verifications `verify_transaction` costs."""
-    match body:
-        case Mint() | Rotate() | Erase():
-            return 2
-        case Transfer():
-            return 3
-        case Grant() | Revoke() | AuditHead():
-            return 1
 
 
 def _check_enrolment(mint: Mint, enrolment: Enrolment) -> None:
@@ -295,6 +310,11 @@ def _check_signers(body: Body, keys: tuple[PublicKey, ...]) -> None:
             expected = (None, body.next_key)
         case AuditHead():
             expected = (body.member,)
+        case RotateVoteKey():
+            expected = (body.member, body.vote_key)
+        case Admit() | Promote() | Suspend() | Remove():
+            _require(are_approvers(keys), "signers")
+            return
     _require(len(keys) == len(expected), "signers")
     for key, wanted in zip(keys, expected, strict=True):
         _require(is_public_key(key) and wanted in (None, key), "signers")
@@ -325,6 +345,9 @@ def _check_shape(body: Body) -> None:
             _require(body.sequence >= 0, "sequence")
         case Grant() | Revoke():
             pass
+        case _:
+            fault = membership_fault(body)
+            _require(not fault, fault)
 
 
 def _sized_fields(body: Body) -> Iterator[tuple[int, bytes, str]]:
@@ -347,6 +370,8 @@ def _sized_fields(body: Body) -> Iterator[tuple[int, bytes, str]]:
             yield HASH_BYTES, body.token, "token"
         case AuditHead():
             yield HASH_BYTES, body.head, "head"
+        case _:
+            pass
 
 
 def _check_content(content: Content) -> None:

@@ -1,7 +1,9 @@
 """One valid transaction body of each kind, with its signers."""
 
 from protocol import limits
+from protocol.blocks import Member, NetworkId, sign_card
 from protocol.keys import OpeningKey, SigningKey
+from protocol.membership import Admit, Promote, Remove, RotateVoteKey, Suspend, accept_terms
 from protocol.transactions import (
     AuditHead,
     Body,
@@ -41,6 +43,17 @@ def mint(enrolment: Enrolment = ENROLMENT, owner: SigningKey = OWNER, network: b
     )
 
 
+CLINIC, VOTER = SigningKey(b"c" * 32), SigningKey(b"v" * 32)
+CARD = Member("clinic", CLINIC.public, VOTER.public, ENC, ("/ip4/127.0.0.1/tcp/4001",))
+APPROVERS = tuple(sorted((ISSUER, OWNER, NEXT), key=lambda key: key.public))
+
+
+def admit(terms_hash: bytes = HASH, network: bytes = NETWORK) -> Admit:
+    """The admission of CARD under `terms_hash`, accepted in `network`."""
+    acceptance = accept_terms(terms_hash, CLINIC, NetworkId(network))
+    return Admit(sign_card(CARD, CLINIC, VOTER), terms_hash, acceptance, 1_700_000_000_000)
+
+
 KEEP = (GrantId(b"a" * 32), GrantId(b"b" * 32))
 SIGNED: list[tuple[Body, tuple[SigningKey, ...]]] = [
     (mint(), (ISSUER,)),
@@ -53,4 +66,9 @@ SIGNED: list[tuple[Body, tuple[SigningKey, ...]]] = [
     (Rotate(TOKEN, 300, NEXT.public, HEIR.public, HASH, ENC, HASH, KEEP), (NEXT, HEIR)),
     (Erase(TOKEN, 70_000, NEXT.public), (OWNER, NEXT)),
     (AuditHead(ISSUER.public, 2**40, HASH), (ISSUER,)),
+    (admit(), APPROVERS),
+    (Promote(CLINIC.public, 1_700_000_000_000), APPROVERS),
+    (Suspend(CLINIC.public, "evidence", 1_700_000_000_000), APPROVERS),
+    (Remove(CLINIC.public, 1_700_000_000_000), APPROVERS),
+    (RotateVoteKey(CLINIC.public, VOTER.public), (CLINIC, VOTER)),
 ]

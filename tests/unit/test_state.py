@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from protocol.blocks import genesis_committee
 from protocol.codec import encode
 from protocol.errors import Malformed
 from protocol.keys import PublicKey
@@ -11,7 +12,10 @@ from protocol.state import (
     LedgerState,
     MemberState,
     OwnerKeyState,
+    Role,
+    RosterState,
     TokenState,
+    VoteKeyState,
     decode_entry,
     grant_entry_key,
     is_live,
@@ -19,6 +23,7 @@ from protocol.state import (
     next_history,
     owner_key_entry_key,
     token_entry_key,
+    vote_key_entry_key,
 )
 from protocol.statemap import StateMap, verify_proof
 from protocol.transactions import GrantId, TokenId, TransactionId
@@ -29,12 +34,17 @@ STATE = after(START, ANNE, grant(ANNE.token, 1, keys("anne").owner))
 
 
 def test_the_genesis_state_is_its_members() -> None:
-    assert len(START.entries) == len(GENESIS.members)
+    assert len(START.entries) == 2 * len(GENESIS.members) + 1
     for member in GENESIS.members:
         entry = START.member(member.id_key)
         assert entry is not None
         assert (entry.name, entry.vote_key, entry.enc_key) == (member.name, member.vote_key, member.enc_key)
-        assert entry.audit_sequence == 0
+        assert (entry.role, entry.audit_sequence) == (Role.VALIDATOR, 0)
+        used = START.vote_key(member.vote_key)
+        assert used is not None
+        assert used.member == member.id_key
+    assert START.committee == genesis_committee(GENESIS)
+    assert [one.id_key for one in START.members()] == [one.id_key for one in GENESIS.members]
     assert START.member(STRANGER.public) is None
 
 
@@ -46,10 +56,11 @@ def test_the_same_bytes_give_each_kind_of_entry_another_key() -> None:
                 token_entry_key(TokenId(name)),
                 owner_key_entry_key(PublicKey(name)),
                 member_entry_key(PublicKey(name)),
+                vote_key_entry_key(PublicKey(name)),
                 grant_entry_key(TokenId(name), GrantId(b"")),
             }
         )
-        == 4
+        == 5
     )
 
 
@@ -66,7 +77,7 @@ def test_what_is_not_there_is_none() -> None:
 
 def test_every_leaf_decodes_to_its_kind() -> None:
     kinds = {type(decode_entry(value)) for _, value in STATE.entries.items()}
-    assert kinds == {TokenState, GrantState, OwnerKeyState, MemberState}
+    assert kinds == {TokenState, GrantState, OwnerKeyState, MemberState, RosterState, VoteKeyState}
 
 
 def test_an_entry_of_one_kind_is_not_taken_for_another() -> None:
