@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from node import paths
+from node import collector, paths
 from node.config import DEFAULT_DATA_DIR, Config, load_config
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise
@@ -89,6 +89,7 @@ def _config(options: argparse.Namespace, **overrides: object) -> Config:
 
 
 def _daemon(options: argparse.Namespace) -> None:
+    collector.pause()
     # The daemon brings libp2p along, which the other jobs can do without.
     from node.app import run_daemon
 

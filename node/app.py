@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from node import paths
+from node import collector, paths
 from node.adapters import SystemClock, SystemEntropy, ThreadOffload
 from node.clinic import Clinic
 from node.config import Config
@@ -133,6 +133,7 @@ class Daemon:
         """Serves the control socket until the daemon is to stop, and lets what runs then end."""
         async with trio.open_nursery() as requests:
             await requests.start(self._control.run)
+            collector.begin()
             self._supervisor.ready()
             _log.info("ready: %s in %s", self._config.node.role, self._config.node.data_dir)
             await self._stopping.wait()
