@@ -17,7 +17,7 @@ from protocol import limits
 from protocol.blocks import Header, NetworkId, block_hash
 from protocol.chain import transaction_tree
 from protocol.codec import encode
-from protocol.errors import Malformed, Rejected, UserError
+from protocol.errors import Malformed
 from protocol.keys import PublicKey, verify
 from protocol.messages.light import (
     HEADERS_MAX,
@@ -64,21 +64,9 @@ class Gateway:
 
     async def _submit(self, peer: PublicKey, frame: bytes) -> bytes:
         request = decode_submit_request(frame)
-        taken = [False] * len(request.submissions)
         await self._submissions.check([item.transaction for item in request.submissions])
-
-        async def submit(index: int) -> None:
-            item = request.submissions[index]
-            # Why the ledger would refuse is not for strangers, and a full mempool looks the same.
-            try:
-                await self._submissions.submit(item.transaction, item.sealed, sender=peer)
-            except (Rejected, UserError):
-                return
-            taken[index] = True
-
-        async with trio.open_nursery() as nursery:
-            for index in range(len(taken)):
-                nursery.start_soon(submit, index)
+        # Why the ledger would refuse one is not for strangers, and a full mempool looks the same.
+        taken = await self._submissions.submit_all(request.submissions, sender=peer)
         return encode(SubmitReply(tuple(taken)))
 
     async def _serve_light(self, stream: Stream) -> None:

@@ -40,8 +40,19 @@ WhyNot = Callable[[VerifiedTransaction], str | None]
 
 @dataclass(slots=True)
 class _Outcome:
+    """What became of a transaction, for one who waits for it."""
+
     settled: trio.Event = field(default_factory=trio.Event)
     reason: str | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Transactions that go to the disk together; why the ledger will not take some of them after all."""
+
+    items: dict[TransactionId, Submission] = field(default_factory=dict)
+    refused: dict[TransactionId, str] = field(default_factory=dict)
+    saved: trio.Event = field(default_factory=trio.Event)
 
 
 class Submissions:
@@ -61,9 +72,11 @@ class Submissions:
         self._transport, self._store, self._offload = transport, store, offload
         self._mempool, self._verified = mempool, verified
         self._validators = [peer for peer in validators if peer != transport.identity]
-        self._outcomes: dict[TransactionId, _Outcome] = {}
+        # Accepted here and not settled yet: in a batch first, then durable among the own.
+        self._open: set[TransactionId] = set()
         self._own: dict[TransactionId, Submission] = {}
-        self._unsaved: list[tuple[TransactionId, Submission, trio.Event]] = []
+        self._next, self._saving = _Batch(), _Batch()
+        self._waited_for: dict[TransactionId, _Outcome] = {}
         self._work = trio.Event()
         self._added: list[Callable[[], None]] = []
         self._rejection: WhyNot = lambda transaction: None
@@ -101,34 +114,38 @@ class Submissions:
             Rejected: the ledger would refuse it now.
             UserError: LIMIT, too many wait.
         """
-        transaction = self._verified.verify(raw)
-        _check_sealed(transaction, sealed)
-        # What another node forwarded is in the mempool too, but only that node would remember it.
-        if transaction.id in self._own or self._is_final(transaction.id):
-            return transaction.id
-        if isinstance(transaction.body, Revoke):
-            await self._denials.see(transaction, self._transport.identity)
-        reason = self._rejection(transaction)
-        if reason == Rejection.ALREADY_REVOKED:
-            return transaction.id
-        if reason is not None:
-            raise Rejected(reason)
-        # Only what the ledger would take is passed on: strangers could else have this node flood all.
-        if isinstance(transaction.body, Revoke):
-            self._on_revoked(Submission(raw, sealed))
-        self._mempool.add(Pending(transaction, sealed, sender))
-        self._outcomes.setdefault(transaction.id, _Outcome())
-        saved = trio.Event()
-        self._unsaved.append((transaction.id, Submission(raw, sealed), saved))
-        self._work.set()
-        await saved.wait()
-        return transaction.id
+        name, batch = await self._accept(Submission(raw, sealed), sender)
+        if batch is not None:
+            await batch.saved.wait()
+            if name in batch.refused:
+                raise Rejected(batch.refused[name])
+        return name
+
+    async def submit_all(self, items: Sequence[Submission], *, sender: bytes) -> list[bool]:
+        """As `submit`, for several transactions at once: whether each was accepted.
+
+        Raises:
+            Malformed: one is not what `submit` would take from anyone.
+        """
+        accepted: list[tuple[TransactionId, _Batch | None] | None] = []
+        for item in items:
+            # Each is judged alone: what one of them lacks costs the others nothing.
+            try:
+                accepted.append(await self._accept(item, sender))
+            except (Rejected, UserError):
+                accepted.append(None)
+        taken: list[bool] = []
+        for found in accepted:
+            if found is not None and found[1] is not None:
+                await found[1].saved.wait()
+            taken.append(found is not None and (found[1] is None or found[0] not in found[1].refused))
+        return taken
 
     async def wait_final(self, name: TransactionId) -> None:
         """Returns when a transaction submitted here is final. Raises Rejected where it never will be."""
-        outcome = self._outcomes.get(name)
-        if outcome is None:
+        if name not in self._open:
             return
+        outcome = self._waited_for.setdefault(name, _Outcome())
         await outcome.settled.wait()
         if outcome.reason is not None:
             raise Rejected(outcome.reason)
@@ -181,24 +198,57 @@ class Submissions:
 
     def reject(self, name: TransactionId, reason: str) -> None:
         """The ledger will never take this one."""
+        if name not in self._open:
+            return
+        for batch in (self._next, self._saving):
+            if name in batch.items:
+                batch.refused[name] = reason
         if self._finish(name, reason):
             self._store.write((), [layout.pending(name)])
 
     def _finish(self, name: TransactionId, reason: str | None) -> bool:
-        outcome = self._outcomes.pop(name, None)
+        """Settles an open transaction; whether it is durable here."""
+        self._open.discard(name)
+        outcome = self._waited_for.pop(name, None)
         if outcome is not None:
             outcome.reason = reason
             outcome.settled.set()
         return self._own.pop(name, None) is not None
 
+    async def _accept(self, item: Submission, sender: bytes) -> tuple[TransactionId, _Batch | None]:
+        """Lets a transaction in. It is durable once the batch is saved; without one there is nothing
+        to wait for. Raises as `submit` does."""
+        transaction = self._verified.verify(item.transaction)
+        name = transaction.id
+        _check_sealed(transaction, item.sealed)
+        # What another node forwarded is in the mempool too, but only that node would remember it.
+        if name in self._open:
+            return name, next((b for b in (self._next, self._saving) if name in b.items), None)
+        is_revoke = isinstance(transaction.body, Revoke)
+        if is_revoke and not self._is_final(name):
+            await self._denials.see(transaction, self._transport.identity)
+        reason = self._rejection(transaction)
+        if reason is not None:
+            if reason == Rejection.ALREADY_REVOKED or self._is_final(name):
+                return name, None
+            raise Rejected(reason)
+        # Only what the ledger would take is passed on: strangers could else have this node flood all.
+        if is_revoke:
+            self._on_revoked(item)
+        self._mempool.add(Pending(transaction, item.sealed, sender))
+        self._open.add(name)
+        self._next.items[name] = item
+        self._work.set()
+        return name, self._next
+
     def _reload(self) -> None:
         """Offers what was pending before a restart again."""
-        prefix = len(layout.PENDING)
-        for key, raw in self._store.iterate(layout.PENDING):
+        for _, raw in self._store.iterate(layout.PENDING):
             item = decode(Submission, raw, limit=SUBMISSION_BYTES_MAX)
             transaction = self._verified.verify(item.transaction)
             if self._rejection(transaction) is None:
-                self._own[TransactionId(key[prefix:])] = item
+                self._open.add(transaction.id)
+                self._own[transaction.id] = item
                 # More than the mempool takes waits its turn with the other validators.
                 with suppress(UserError):
                     self._mempool.add(Pending(transaction, item.sealed, self._transport.identity))
@@ -207,19 +257,19 @@ class Submissions:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            unsaved, self._unsaved = self._unsaved, []
-            puts = [(layout.pending(name), encode(item)) for name, item, _ in unsaved]
+            batch, self._next = self._next, _Batch()
+            self._saving = batch
+            # The others may have it before it is durable here: only to its user nothing is said yet.
+            self._forward(list(batch.items.values()))
+            self._tell()
+            puts = [(layout.pending(name), encode(item)) for name, item in batch.items.items()]
             await self._offload.run(lambda puts=puts: self._store.write(puts, sync=True))  # type: ignore[misc]
-            own = {name: item for name, item, _ in unsaved if name in self._outcomes}
-            self._own.update(own)
-            # What was settled while it was written is not waited for, and needs no second life.
-            settled = [layout.pending(name) for name, _, _ in unsaved if name not in own]
+            self._own.update((name, item) for name, item in batch.items.items() if name in self._open)
+            # What was settled while it was written needs no second life.
+            settled = [layout.pending(name) for name in batch.items if name not in self._open]
             if settled:
                 self._store.write((), settled)
-            self._forward(list(own.values()))
-            self._tell()
-            for _, _, saved in unsaved:
-                saved.set()
+            batch.saved.set()
 
     async def _forward_again(self) -> None:
         while True:
