@@ -170,13 +170,16 @@ class GrantsInbox:
 
     def _open(self, grant: Grant, sealed: bytes) -> HeldEntry | None:
         """What to keep of a grant that is for us and still counts."""
+        # Few boxes are for us: which one is shows sooner than what the ledger says of its grant.
         state = self._ledger.state
-        registered = state.grant(grant.token, grant.grant_id)
-        if not sealed or registered is None or registered.revoked:
+        opened = open_grant(self._opening_key, sealed, state.limits) if sealed else None
+        if opened is None:
             return None
-        opened = open_grant(self._opening_key, sealed, state.limits)
+        registered = state.grant(grant.token, grant.grant_id)
+        if registered is None or registered.revoked:
+            return None
         # What the box says counts only if it is what the ledger names.
-        if opened is None or (opened.grant_id, opened.body.token) != (grant.grant_id, grant.token):
+        if (opened.grant_id, opened.body.token) != (grant.grant_id, grant.token):
             return None
         if opened.body.grantee_key != self._identity:
             return None
