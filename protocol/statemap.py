@@ -28,6 +28,7 @@ Node = bytes | tuple[bytes, "Node", "Node"]
 key are undecided there: 256 at the root; an inner node of height h branches on bit h - 1."""
 
 _VALUE_AT = HASH_BYTES + KEY_BYTES
+_MASKS = (128, 64, 32, 16, 8, 4, 2, 1)
 
 
 class OtherLeaf(Wire, frozen=True):
@@ -77,10 +78,14 @@ class StateMap:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
-        node, bits, height = self._node, _bits(key), KEY_BITS
-        while not isinstance(node, bytes):
-            height -= 1
-            node = node[2] if bits >> height & 1 else node[1]
+        node = self._node
+        # Small integers: to shift one of 256 bits at each step takes twice as long.
+        for octet in _checked(key):
+            for mask in _MASKS:
+                if isinstance(node, bytes):
+                    return node[_VALUE_AT:] if node[HASH_BYTES:_VALUE_AT] == key else None
+                node = node[2] if octet & mask else node[1]
+        assert isinstance(node, bytes), "nothing is undecided below the last bit"
         return node[_VALUE_AT:] if node[HASH_BYTES:_VALUE_AT] == key else None
 
     def update(self, changes: Mapping[bytes, bytes | None]) -> "StateMap":
@@ -193,8 +198,21 @@ class _Batch:
         new = self._replace(node, height, index, index + 1)
         if new is node:
             return top
-        for parent in reversed(path):
+        # A leaf rises where nothing is beside it. Above an inner node there are inner nodes only, which
+        # `_join` would look at twice: they are most of what an update makes.
+        while path and isinstance(new, bytes):
+            parent = path.pop()
             new = _join(parent[1], new) if bits >> height & 1 else _join(new, parent[2])
+            height += 1
+        own = _hash_of(new)
+        while path:
+            _, left, right = path.pop()
+            if bits >> height & 1:
+                own = sha256(b"\x01" + _hash_of(left) + own).digest()
+                new = own, left, new
+            else:
+                own = sha256(b"\x01" + own + _hash_of(right)).digest()
+                new = own, new, right
             height += 1
         return new
 
@@ -206,6 +224,9 @@ class _Batch:
             if old is EMPTY_ROOT or (new is not EMPTY_ROOT and _same_key(old, new)):
                 self.growth += (old is EMPTY_ROOT) - (new is EMPTY_ROOT)
                 return old if old == new else new
+            if new is not EMPTY_ROOT:
+                self.growth += 1
+                return _pair(old, new, self._bits[low], height)
         merged = [(self._bits[at], leaves[at]) for at in range(low, high)]
         if old is not EMPTY_ROOT:
             bits = int.from_bytes(old[HASH_BYTES:_VALUE_AT], "big")
@@ -260,6 +281,13 @@ def _close(pending: list[tuple[int, Node]], node: Node, bits: int, fork: int) ->
     return _lift(node, bits, height, fork - 1)
 
 
+def _pair(old: bytes, new: bytes, bits: int, height: int) -> Node:
+    """The subtree of `height` that holds two leaves of different keys; `bits` are those of `new`."""
+    others = int.from_bytes(old[HASH_BYTES:_VALUE_AT], "big")
+    fork = (bits ^ others).bit_length()
+    return _lift(_join(old, new) if others < bits else _join(new, old), bits, fork, height)
+
+
 def _lift(node: Node, bits: int, height: int, target: int) -> Node:
     """`node` of `height` under inner nodes with one empty side, up to height `target`."""
     if isinstance(node, bytes):
@@ -298,6 +326,10 @@ def _same_key(old: bytes, new: bytes) -> bool:
 
 
 def _bits(key: bytes) -> int:
+    return int.from_bytes(_checked(key), "big")
+
+
+def _checked(key: bytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise LocalProtocolError(f"key of a state map has {len(key)} bytes, not {KEY_BYTES}")
-    return int.from_bytes(key, "big")
+    return key
