@@ -193,7 +193,7 @@ class Daemon:
             listen=self._config.network.listen,
             members=[PeerAddress(member.id_key, member.addresses) for member in genesis.members],
         )
-        votes = open_vote_file(paths.votes(data_dir))
+        votes = open_vote_file(paths.votes(data_dir, keys.generation))
         self._resources.callback(votes.close)
         blobs = blob_tuning(self._config.storage.blob_write_buffer_bytes)
         ports = Ports(

@@ -19,9 +19,12 @@ def keyfile(data_dir: Path) -> Path:
     return data_dir / "keys"
 
 
-def votes(data_dir: Path) -> Path:
-    """The vote file, beside the keys it belongs to; see `node.store.votefile`."""
-    return data_dir / "votes"
+def votes(data_dir: Path, generation: int = 0) -> Path:
+    """The vote file of one vote key, by the key's generation; see `node.store.votefile`.
+
+    It is made with the key: one that is missing was lost, and is never made again.
+    """
+    return data_dir / (f"votes-{generation}" if generation else "votes")
 
 
 def card(data_dir: Path) -> Path:

@@ -1,7 +1,8 @@
 """What one validator has signed, and may still sign: the rules that make a fork impossible.
 
-Every method writes the statement into `record` first. Whoever sends the returned vote must have that
-record durable before.
+Every method that signs writes the statement into `record` first. Whoever sends the returned vote must
+have that record durable before. So what this key signed and the ballot does not remember was signed by
+someone else: by a copy of this node, or by this node before it was put back from a copy.
 """
 
 from protocol.blocks import NO_BLOCK, BlockHash, Committee, Phase, Statement, sign_statement
@@ -37,7 +38,9 @@ class Ballot:
         self._committee, self._key = committee, key
         if record is None or record.epoch != committee.epoch:
             record = VoteRecord(committee.epoch, 0, NO_BLOCK, False, 0, NO_BLOCK)
-        self.record = record
+        self.record = self._first = record
+        self._signed: dict[tuple[int, Phase], BlockHash] = {}
+        self._forgotten = 0
 
     def voted(self, view: int) -> BlockHash:
         """The block voted for in `view`, or NO_BLOCK."""
@@ -51,6 +54,7 @@ class Ballot:
         if view < self.record.view or self.voted(view) not in (NO_BLOCK, block):
             raise LocalProtocolError("a second vote in a view, or a vote in a past view")
         self._write(view, voted=block, nulled=self.has_nulled(view))
+        self._signed[view, Phase.VOTE] = block
         return self._sign(view, Phase.VOTE, block)
 
     def null(self, view: int) -> Vote:
@@ -58,6 +62,7 @@ class Ballot:
         if view < self.record.view:
             raise LocalProtocolError("a NULL vote in a past view")
         self._write(view, voted=self.voted(view), nulled=True)
+        self._signed[view, Phase.NULL] = NO_BLOCK
         return self._sign(view, Phase.NULL, NO_BLOCK)
 
     def finalize(self, view: int, block: BlockHash) -> Vote:
@@ -65,7 +70,32 @@ class Ballot:
         if self.has_nulled(view) or view < self.record.view:
             raise LocalProtocolError("FINALIZE beside a NULL vote, or in a past view")
         self.record = VoteRecord(self._committee.epoch, view + 1, NO_BLOCK, False, view, block)
+        self._signed[view, Phase.FINALIZE] = block
         return self._sign(view, Phase.FINALIZE, block)
+
+    def remembers(self, statement: Statement) -> bool:
+        """Whether this ballot made a statement of its epoch, or may have in views that it forgot."""
+        view, phase = statement.view, Phase(statement.phase)
+        if view > self.record.view - (phase == Phase.FINALIZE):
+            return False
+        if view <= self._forgotten:
+            return True
+        if (view, phase) in self._signed:
+            return self._signed[view, phase] == statement.block
+        first = self._first
+        if phase == Phase.FINALIZE:
+            # Newer ones were written over older ones, so above the newest of them there was none.
+            if view == first.finalized_view:
+                return statement.block == first.finalized_block
+            return view < first.finalized_view
+        if view == first.view:
+            return first.nulled if phase == Phase.NULL else statement.block == first.voted
+        return view < first.view
+
+    def forget_through(self, view: int) -> None:
+        """Drops the memory of statements of `view` and before: they can no longer matter."""
+        self._forgotten = max(view, self._forgotten)
+        self._signed = {key: block for key, block in self._signed.items() if key[0] > view}
 
     def standing(self, view: int, after: int) -> list[Vote]:
         """The statements in force, signed again: FINALIZE of a view past `after`, those of `view`."""

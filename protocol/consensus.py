@@ -123,8 +123,9 @@ class Simplex:
         return self._finish(now)
 
     def reconnected(self, peer: int, now: Now) -> Output:
-        """A validator's connection came up: tell it where we stand."""
+        """A validator's connection came up: tell it where we stand, and what we heard it say."""
         self._output.sends.extend((peer, message) for message in self._standing())
+        self._output.sends.extend((peer, vote) for vote in self.tally.statements_of(peer))
         return self._finish(now)
 
     def wake_ms(self, now: Now) -> int | None:
@@ -232,6 +233,8 @@ class Simplex:
     def _move_root(self, root: Header, certificate: Certificate) -> None:
         self.certificates.set_root(root, certificate)
         self.tally.forget_through(root.view)
+        if self.ballot is not None:
+            self.ballot.forget_through(root.view)
         self._requested &= set(self.certificates.notarized_blocks())
         self._proposals = {view: item for view, item in self._proposals.items() if view > root.view}
 

@@ -23,6 +23,7 @@ class Tally:
         self.committee = committee
         self.evidence: list[Evidence] = []
         self._votes: dict[tuple[int, Phase], dict[int, Vote]] = {}
+        self._newest: dict[int, Vote] = {}
         self._certified: set[tuple[int, Phase]] = set()
 
     def add(self, vote: Vote) -> Certificate | None:
@@ -42,12 +43,21 @@ class Tally:
             self._keep_evidence(earlier, vote)
             return None
         votes[vote.signer] = vote
+        newest = self._newest.get(vote.signer)
+        if newest is None or newest.statement.view <= statement.view:
+            self._newest[vote.signer] = vote
         self._look_for_contradiction(vote)
         return self._certificate(statement)
 
     def has_spoken(self, view: int, signer: int) -> bool:
         """Whether this validator said anything that counts in `view`."""
         return any(signer in self._votes.get((view, phase), ()) for phase in Phase)
+
+    def statements_of(self, signer: int) -> list[Vote]:
+        """What this validator said that still counts, and at least its newest statement."""
+        votes = [votes[signer] for votes in self._votes.values() if signer in votes]
+        newest = self._newest.get(signer)
+        return votes if newest is None or newest in votes else [newest, *votes]
 
     def is_active(self, view: int) -> bool:
         """Whether anyone said anything that counts in `view`."""

@@ -14,10 +14,11 @@ from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.submissions import Submissions
 from node.ports import Clock, Offload, TaskStatus, Transport
 from protocol import limits
-from protocol.blocks import Block, Certificate, Committee, Member, block_hash
+from protocol.blocks import Block, Certificate, Committee, Member, Statement, block_hash
 from protocol.codec import encode
 from protocol.consensus import Simplex
 from protocol.keys import PublicKey, SigningKey
+from protocol.memory import certified_by_other, foreign_statement
 from protocol.messages.consensus import (
     BlockReply,
     ConsensusMessage,
@@ -70,6 +71,8 @@ class ConsensusService:
         for block in blocks:
             tree.add(block)
         self.is_learner = key is None or journal.is_lost or committee.index(key.public) is None
+        self._clock_is_good = False
+        self._learn_height: int | None = None
         self.machine = Simplex(
             committee=committee,
             limits=ledger.state.limits,
@@ -93,8 +96,13 @@ class ConsensusService:
 
     def set_clock_is_good(self, is_good: bool) -> None:
         """A node whose clock is off from the members' does not vote."""
-        self.machine.may_vote = is_good
-        self.wake()
+        self._clock_is_good = is_good
+        self._allow_votes()
+
+    def learn_through(self, height: int) -> None:
+        """Before its chain is this high, the node does not vote: its disks may be older than it knows."""
+        self._learn_height = height
+        self._allow_votes()
 
     def wake(self) -> None:
         """Steps the machine soon: a message came, or work."""
@@ -113,6 +121,9 @@ class ConsensusService:
             for block in blocks:
                 await self._submissions.check(block.transactions)
             blocks = self._tree.admit_final(blocks)
+            ballot, committee = self.machine.ballot, self.machine.committee
+            if ballot is not None and certified_by_other(certificate, ballot, committee):
+                await self._retire(certificate.statement)
             await self._commit(blocks, certificate)
             await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
 
@@ -160,6 +171,7 @@ class ConsensusService:
         if wake_ms is not None and wake_ms <= now.elapsed_ms:
             self._tree.sweep(now)
         inbox, self._inbox = self._inbox, []
+        await self._look_for_copy(inbox)
         outputs = [self.machine.receive(message, sender, now) for sender, message in inbox]
         reconnected, self._reconnected = sorted(self._reconnected), set()
         outputs.extend(self.machine.reconnected(peer, now) for peer in reconnected)
@@ -182,6 +194,29 @@ class ConsensusService:
         if any(output.behind for output in outputs):
             self._on_behind()
 
+    async def _look_for_copy(self, inbox: Sequence[tuple[int | None, ConsensusMessage]]) -> None:
+        """Before anything is signed: did others hear this key say what this node does not remember?"""
+        for _, message in inbox:
+            if self.machine.ballot is None:
+                return
+            statement = foreign_statement(message, self.machine.ballot, self.machine.committee)
+            if statement is not None:
+                await self._retire(statement)
+
+    async def _retire(self, statement: Statement) -> None:
+        loss = (
+            f"its vote key signed in view {statement.view} what this node does not remember: "
+            "it was put back from a copy, or a copy of it runs elsewhere"
+        )
+        _log.critical("no vote is cast any more: %s", loss)
+        self.machine.ballot, self.is_learner = None, True
+        await self._offload.run(lambda: self._journal.retire(loss))
+
+    def _allow_votes(self) -> None:
+        has_learned = self._learn_height is not None and self._ledger.height >= self._learn_height
+        self.machine.may_vote = self._clock_is_good and has_learned
+        self.wake()
+
     def _send(self, to: int | None, message: ConsensusMessage) -> None:
         payload = encode(message)
         for index in range(len(self._peers)) if to is None else (to,):
@@ -197,6 +232,7 @@ class ConsensusService:
         await self._ledger.commit(executed, certificate)
         header = blocks[-1].header
         self._tree.move_root(header, executed[-1].execution.state)
+        self._allow_votes()
         self._journal.forget_through(header.view)
         self._submissions.settle(blocks)
         self._on_final(blocks[-1], certificate)

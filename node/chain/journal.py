@@ -4,6 +4,9 @@ The record goes to the vote file; the blocks voted for and the certificates go t
 where a restart finds them. The store also keeps the newest two records, so that a vote file that was put
 back from a copy is noticed: then the node must not vote again under its key. A file that is one record
 behind may be that or a crash between the two writes; the store's record is then taken as signed.
+
+A store that was lost or put back takes nothing away: the file alone says what was signed. Both put back
+together show only in what others heard this key say; the key is then retired for good, here too.
 """
 
 from collections.abc import Sequence
@@ -15,22 +18,26 @@ from protocol.ballot import VoteRecord
 from protocol.blocks import NO_BLOCK, Block, Certificate, block_hash
 from protocol.codec import Wire, decode, encode
 from protocol.errors import StorageError
+from protocol.keys import PublicKey
 
 _RECORD_BYTES_MAX = limits.KIB
+_RETIRED = b"retired: "  # no record begins like this: records are arrays
 
 
 class _Signed(Wire, frozen=True):
-    """The newest record and the one before it (empty where there was none), as encoded."""
+    """The newest record of a vote key and the one before it (empty where there was none), as encoded."""
 
+    key: bytes
     before: bytes
     newest: bytes
 
 
 class VoteJournal:
-    """The vote file beside the candidates in the store. `is_lost` says why the node only learns."""
+    """The vote file of one vote key beside the candidates in the store. `loss` says why the node only
+    learns; a new key with a vote file of its own ends that."""
 
-    def __init__(self, *, store: Store, votes: VoteFile | None) -> None:
-        self._store, self._votes = store, votes
+    def __init__(self, *, store: Store, votes: VoteFile | None, key: PublicKey | None) -> None:
+        self._store, self._votes, self._key = store, votes, key or b""
         self._newest: bytes | None = None
         self._kept: dict[bytes, int] = {}
         self.loss = "" if votes is not None else "this node has no vote file"
@@ -49,9 +56,12 @@ class VoteJournal:
         except StorageError as error:
             self.loss = error.message
             return None
-        stored = self._store.get(layout.signed())
-        if stored is not None:
-            signed = decode(_Signed, stored, limit=3 * _RECORD_BYTES_MAX)
+        signed = self._stored()
+        for retired in (raw, None if signed is None else signed.newest):
+            if retired is not None and retired.startswith(_RETIRED):
+                self.loss = retired.removeprefix(_RETIRED).decode()
+                return None
+        if signed is not None:
             if raw == (signed.before or None):
                 raw = signed.newest
             elif not _covers(raw, signed.newest):
@@ -75,10 +85,19 @@ class VoteJournal:
             puts.append((key, encode(certificate)))
             self._kept[key] = statement.view
         before, self._newest = self._newest, encode(record)
-        puts.append((layout.signed(), encode(_Signed(before or b"", self._newest))))
+        puts.append((layout.signed(), encode(_Signed(self._key, before or b"", self._newest))))
         self._store.write(puts, sync=bool(blocks or certificates))
         assert self._votes is not None
         self._votes.save(self._newest)
+
+    def retire(self, loss: str) -> None:
+        """Ends voting under this key for good; durable when it returns, in the store and in the file."""
+        self.loss = loss
+        mark = _RETIRED + loss.encode()
+        signed = _Signed(self._key, self._newest or b"", mark)
+        self._store.write([(layout.signed(), encode(signed))], sync=True)
+        assert self._votes is not None
+        self._votes.save(mark)
 
     def candidates(self) -> tuple[list[Block], list[Certificate]]:
         """The blocks voted for and the certificates above the newest final block."""
@@ -99,6 +118,12 @@ class VoteJournal:
             del self._kept[key]
         if stale:
             self._store.write((), stale)
+
+    def _stored(self) -> _Signed | None:
+        """What the store holds of this key."""
+        stored = self._store.get(layout.signed())
+        signed = None if stored is None else decode(_Signed, stored, limit=3 * _RECORD_BYTES_MAX)
+        return signed if signed is not None and signed.key == self._key else None
 
 
 def _record(raw: bytes) -> VoteRecord:

@@ -28,6 +28,7 @@ class LedgerServices:
         self.genesis, self.committee = genesis, genesis_committee(genesis)
         self._ports, self._vote_key = ports, vote_key
         self._members = [member.id_key for member in genesis.members]
+        self._has_heard = False
         self._verified = VerifiedCache(self.committee.network)
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
@@ -42,7 +43,9 @@ class LedgerServices:
             entropy=ports.entropy,
             wall_ms=clock.wall_ms,
         )
-        self.journal = VoteJournal(store=store, votes=ports.votes)
+        self.journal = VoteJournal(
+            store=store, votes=ports.votes, key=None if vote_key is None else vote_key.public
+        )
         tree = self._build_tree()
         self.consensus = self._build_consensus(tree)
         self.gossip = GossipService(
@@ -80,6 +83,18 @@ class LedgerServices:
             for service in services:
                 await nursery.start(service.run)
             task_status.started()
+
+    def _judge_clock(self, is_good: bool) -> None:
+        """The first time a quorum answers, it also says how far this node is behind."""
+        if not self._has_heard:
+            self._has_heard = True
+            self.consensus.learn_through(self._claimed_height())
+        self.consensus.set_clock_is_good(is_good)
+
+    def _claimed_height(self) -> int:
+        """The height that more members claim than can be hostile, so that at least one has it."""
+        claims = sorted(self.clock_check.heights.values(), reverse=True)
+        return claims[self.committee.faults] if len(claims) > self.committee.faults else 0
 
     def _publish(self, block: Block, certificate: Certificate) -> None:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""
@@ -133,6 +148,6 @@ class LedgerServices:
             validators=self._members,
             quorum=self.committee.quorum,
             tolerance_ms=self.genesis.limits.tolerance_ms,
-            on_verdict=self.consensus.set_clock_is_good,
+            on_verdict=self._judge_clock,
             heard_of=self.sync.heard_of,
         )

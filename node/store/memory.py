@@ -83,6 +83,12 @@ class MemoryStore:
         reopened._keys, self._keys = self._keys, []
         return reopened
 
+    def copy(self) -> "MemoryStore":
+        """What a snapshot of the disk holds: another store, which goes its own way."""
+        copy = MemoryStore()
+        copy._entries, copy._keys = dict(self._entries), list(self._keys)
+        return copy
+
     def _count_call(self) -> None:
         if not self._refusal:
             self.calls += 1
@@ -143,6 +149,10 @@ class MemoryVoteFile:
         landed = self._landing is not None and bool(keep if isinstance(keep, int) else keep.below(2))
         self._refusal = "the vote file went down in a crash"
         return MemoryVoteFile(self._landing if landed else self._record)
+
+    def copy(self) -> "MemoryVoteFile":
+        """What a snapshot of the disk holds."""
+        return MemoryVoteFile(self._record)
 
     def _check(self) -> None:
         if self._refusal:

@@ -5,6 +5,7 @@ final by itself, through every crash. What a node said is final is held against 
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -38,8 +39,12 @@ class Told:
 class Client:
     """One patient after another: a record minted, shared a few times, and no longer shared."""
 
-    def __init__(self, cluster: Cluster, dice: random.Random, told: Told) -> None:
+    def __init__(
+        self, cluster: Cluster, dice: random.Random, told: Told, *, asks: Sequence[SimNode] | None = None
+    ) -> None:
+        """`asks` are the nodes that it submits to; None for all."""
         self._cluster, self._dice, self._told = cluster, dice, told
+        self._asks = cluster.nodes if asks is None else asks
         self.is_done = False
 
     async def run(self) -> None:
@@ -111,5 +116,5 @@ class Client:
             self._told.final.setdefault(name, place[0])
 
     def _any_node(self) -> SimNode | None:
-        up = self._cluster.up()
+        up = [node for node in self._asks if node.is_up]
         return self._dice.choice(up) if up else None

@@ -94,6 +94,11 @@ class Disk:
     def stores(self) -> tuple[MemoryStore, ...]:
         return self.ledger, self.blobs, self.audit
 
+    def copy(self) -> "Disk":
+        """A snapshot of all of it, as of a virtual machine that runs on."""
+        ledger, blobs, audit = (store.copy() for store in self.stores)
+        return Disk(ledger, blobs, audit, self.votes.copy())
+
     def lose_power(self, entropy: SimEntropy) -> "Disk":
         """What the next life finds: of each store a random prefix of its unsynced batches."""
         ledger, blobs, audit = (store.crash(entropy) for store in self.stores)

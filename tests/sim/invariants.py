@@ -31,9 +31,13 @@ class VoteCollector:
     def __init__(self) -> None:
         self._heard: dict[tuple[Hashable, int, int, Phase], bytes] = {}
         self._highest: dict[Hashable, tuple[int, int]] = {}
+        self.doubled: set[Hashable] = set()
+        """Keys that the story put into two places: what they say is not held against them."""
 
     def hear(self, said: Said) -> None:
         """Takes in one statement, in the order of sending. Statements sent again are no news."""
+        if said.signer in self.doubled:
+            return
         place = (said.signer, said.epoch, said.view)
         earlier = self._heard.get((*place, said.phase))
         if earlier == said.block:
@@ -122,6 +126,10 @@ class ChainCollector:
         if parent is not None:
             _check_follows(parent, block)
         self._heights[node] = max(block.height, self.height(node))
+
+    def put_back(self, node: str) -> None:
+        """The story put an older disk into `node`: it may be lower than it was."""
+        self._heights.pop(node, None)
 
     def check_kept(self, node: str, height: int) -> None:
         """`height` is that of the newest block of `node` now."""
