@@ -38,6 +38,14 @@ FETCH_REQUEST_BYTES_MAX = 4 * KIB
 LIGHT_REPLY_BYTES_MAX = 512 * KIB
 AUDIT_REPLY_BYTES_MAX = 512 * KIB
 
+# Catch-up by height.
+RANGE_BLOCKS_MAX = 256  # in one reply
+RANGE_BYTES_TARGET = MIB  # of one reply: it ends with the first block that reaches it
+CATCH_UP_RANGES_MAX = 8  # asked for, or arrived and waiting for what comes before
+CATCH_UP_PEERS_MAX = 4  # asked at the same time
+CATCH_UP_OVERTAKE_MS = 1_500  # for the reply that all wait for, before another is asked too
+CATCH_UP_AVOID_S = 60.0  # for a peer that failed or was overtaken, where others are there
+
 # Committee.
 MEMBERS_MAX = 64
 NAME_CHARS_MAX = 64

@@ -36,13 +36,13 @@ class ClockCheck:
         quorum: int,
         tolerance_ms: int,
         on_verdict: Callable[[bool], None],
-        heard_of: Callable[[int], None],
+        heard_from: Callable[[PublicKey, int], None],
     ) -> None:
         self._transport, self._clock, self._entropy = transport, clock, entropy
         self._peers = [peer for peer in validators if peer != transport.identity]
         self._has_vote = len(self._peers) < len(validators)
         self._quorum, self._tolerance_ms = quorum, tolerance_ms
-        self._on_verdict, self._heard_of = on_verdict, heard_of
+        self._on_verdict, self._heard_from = on_verdict, heard_from
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.CONTROL_FRAME_BYTES_MAX)
         self._again = trio.Event()
         self.is_good = False
@@ -85,4 +85,4 @@ class ClockCheck:
             travel_ms = (self._clock.elapsed_ms() - sent_ms) // 2
             offsets.append(reply.time_ms + travel_ms - self._clock.wall_ms())
             self.heights[peer] = reply.head
-            self._heard_of(reply.head)
+            self._heard_from(peer, reply.head)

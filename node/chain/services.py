@@ -2,6 +2,7 @@
 
 import trio
 
+from node.chain.blocks_door import BlocksDoor
 from node.chain.clockcheck import ClockCheck
 from node.chain.consensus import ConsensusService
 from node.chain.denials import Denials
@@ -13,6 +14,7 @@ from node.chain.sync import SyncService
 from node.ports import Ports, TaskStatus
 from protocol.access import Freshness
 from protocol.blocks import Block, Certificate, Genesis, genesis_committee
+from protocol.catchup import known_height
 from protocol.keys import SigningKey
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.tree import BlockTree
@@ -41,8 +43,8 @@ class LedgerServices:
             committee=self.committee,
             members=self._members,
             entropy=ports.entropy,
-            wall_ms=clock.wall_ms,
         )
+        self.door = BlocksDoor(transport=ports.transport, ledger=self.ledger, wall_ms=clock.wall_ms)
         self.journal = VoteJournal(
             store=store, votes=ports.votes, key=None if vote_key is None else vote_key.public
         )
@@ -59,7 +61,7 @@ class LedgerServices:
         )
         self.clock_check = self._build_clock_check()
         self.consensus.set_clock_is_good(self.clock_check.is_good)
-        self.sync.connect(self.consensus.adopt)
+        self.sync.connect(adopt=self.consensus.adopt, check=self.submissions.check)
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
             is_final=lambda name: self.ledger.position(name) is not None,
@@ -88,13 +90,9 @@ class LedgerServices:
         """The first time a quorum answers, it also says how far this node is behind."""
         if not self._has_heard:
             self._has_heard = True
-            self.consensus.learn_through(self._claimed_height())
+            claimed = known_height(self.clock_check.heights, self.committee.faults)
+            self.consensus.learn_through(claimed)
         self.consensus.set_clock_is_good(is_good)
-
-    def _claimed_height(self) -> int:
-        """The height that more members claim than can be hostile, so that at least one has it."""
-        claims = sorted(self.clock_check.heights.values(), reverse=True)
-        return claims[self.committee.faults] if len(claims) > self.committee.faults else 0
 
     def _publish(self, block: Block, certificate: Certificate) -> None:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""
@@ -149,5 +147,5 @@ class LedgerServices:
             quorum=self.committee.quorum,
             tolerance_ms=self.genesis.limits.tolerance_ms,
             on_verdict=self._judge_clock,
-            heard_of=self.sync.heard_of,
+            heard_from=self.sync.heard_from,
         )

@@ -1,42 +1,61 @@
 """Catch-up by height: what makes a node correct, whatever gossip loses.
 
-The service pulls final blocks from one peer after another until nobody it can reach is ahead. Each
-reply is verified against the newest final header here before anything of it is kept.
+The service asks the members how far they are and pulls what is missing from several at once, in the
+ranges of a `protocol.catchup.Plan`. Signatures are checked as replies arrive; each reply is then verified
+against the newest final header here, in order, before anything of it is kept. Whoever is slow, silent or
+wrong costs a turn and is avoided for a while.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from node.chain.ledger import Ledger
-from node.ports import Entropy, Stream, TaskStatus, Transport
-from node.rpc import Caller, answer_frames
+from node.ports import Entropy, TaskStatus, Transport
+from node.rpc import Caller
 from protocol import limits
 from protocol.blocks import Block, Certificate, Committee
+from protocol.catchup import Arrived, Plan, Range, known_height
 from protocol.codec import encode
-from protocol.errors import ProtocolError, TransportError
+from protocol.errors import ProtocolError, RemoteProtocolError, TransportError
 from protocol.finality import verify_final
 from protocol.keys import PublicKey
 from protocol.messages.blocks import (
+    NONCE_BYTES,
     BlocksReply,
     BlocksRequest,
-    TimeReply,
     TimeRequest,
     decode_blocks_reply,
-    decode_question,
+    decode_time_reply,
 )
 
 PROTOCOL = "blocks"
-BLOCKS_PER_REPLY_MAX = 256
-REPLY_BYTES_TARGET = limits.MIB
+HEAD_S = 3.0
+LOOK_S = 0.5
 _log = logging.getLogger(__name__)
 
 Adopt = Callable[[Sequence[Block], Certificate], Awaitable[None]]
+Check = Callable[[Iterable[bytes]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far catching up is. `blocks_per_s` is None where nothing is being caught up."""
+
+    height: int
+    known_height: int
+    blocks_per_s: float | None
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the rest will take at this rate."""
+        return (self.known_height - self.height) / self.blocks_per_s if self.blocks_per_s else None
 
 
 class SyncService:
-    """Serves final blocks by height, and fetches those missed."""
+    """Fetches the final blocks that this node missed."""
 
     def __init__(
         self,
@@ -46,88 +65,174 @@ class SyncService:
         committee: Committee,
         members: Sequence[PublicKey],
         entropy: Entropy,
-        wall_ms: Callable[[], int],
     ) -> None:
         self._ledger, self._committee, self._transport = ledger, committee, transport
         self._members = [peer for peer in members if peer != transport.identity]
-        self._entropy, self._wall_ms = entropy, wall_ms
+        self._entropy = entropy
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.BLOCKS_REPLY_BYTES_MAX)
         self._adopt: Adopt | None = None
-        self._wanted = trio.Event()
-        self.target_height = 0
-        transport.serve(PROTOCOL, self._serve)
+        self._check: Check | None = None
+        self._plan: Plan[BlocksReply] = Plan(ledger.height)
+        self._heads: dict[PublicKey, int] = {}
+        self._visits: dict[PublicKey, trio.CancelScope] = {}
+        self._avoided_until: dict[PublicKey, float] = {}
+        self._room = trio.CapacityLimiter(limits.CATCH_UP_PEERS_MAX)
+        self._wanted, self._news = trio.Event(), trio.Event()
+        self._began: tuple[float, int] | None = None
         transport.on_connected(lambda peer: self.kick())
 
-    def connect(self, adopt: Adopt) -> None:
-        """`adopt` commits verified blocks above the head."""
-        self._adopt = adopt
+    def connect(self, *, adopt: Adopt, check: Check) -> None:
+        """`adopt` commits verified blocks above the head; `check` checks signatures ahead of that."""
+        self._adopt, self._check = adopt, check
 
     def kick(self) -> None:
         """Something is known to be missing, or may be: look soon."""
         self._wanted.set()
 
     def heard_of(self, height: int) -> None:
-        """A member's head is at `height`."""
+        """Somebody says that a block of `height` is final."""
         if height > self._ledger.height:
-            self.target_height = max(self.target_height, height)
             self.kick()
 
+    def heard_from(self, peer: PublicKey, head: int) -> None:
+        """`peer` says that its newest final block is at height `head`."""
+        self._heads[peer] = head
+        self.heard_of(head)
+
+    @property
+    def progress(self) -> Progress:
+        height = self._ledger.height
+        known = max(height, known_height(self._heads, self._committee.faults))
+        if self._began is None or known == height:
+            return Progress(height, known, None)
+        began_s, first = self._began
+        took_s = trio.current_time() - began_s
+        return Progress(height, known, (height - first) / took_s if took_s > 0 else None)
+
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()
-        while True:
-            with trio.move_on_after(self._ledger.state.limits.heartbeat_ms / 1000):
-                await self._wanted.wait()
-            self._wanted = trio.Event()
-            await self._catch_up()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_in)
+            task_status.started()
+            while True:
+                with trio.move_on_after(self._ledger.state.limits.heartbeat_ms / 1000):
+                    await self._wanted.wait()
+                self._wanted = trio.Event()
+                self._plan.reached(self._ledger.height)
+                for peer in self._candidates():
+                    self._visits[peer] = trio.CancelScope()
+                    nursery.start_soon(self._visit, peer, self._visits[peer])
 
-    async def _catch_up(self) -> None:
-        peers = [peer for peer in self._transport.connected() if peer in self._members]
-        start = self._entropy.below(len(peers)) if peers else 0
-        for peer in peers[start:] + peers[:start]:
-            # One peer's failure or lie costs only a turn: the next is asked.
-            try:
-                while await self._pull(peer):
-                    pass
-            except TransportError as error:
-                _log.info("catching up from %s failed: %s", peer.hex()[:12], error)
-            except ProtocolError as error:
-                _log.warning("%s sent blocks that do not verify: %s", peer.hex()[:12], error)
+    # Fetching.
 
-    async def _pull(self, peer: PublicKey) -> bool:
-        """Fetches one reply's worth; whether the peer has more."""
-        head = self._ledger.head.header
-        raw = await self._caller.call(peer, encode(BlocksRequest(head.height + 1)))
+    def _candidates(self) -> list[PublicKey]:
+        """Whom to visit now: all members that are connected, without those to avoid if others are left."""
+        now_s = trio.current_time()
+        connected = [peer for peer in self._transport.connected() if peer in self._members]
+        good = [peer for peer in connected if self._avoided_until.get(peer, 0) <= now_s] or connected
+        start = self._entropy.below(len(good)) if good else 0
+        return [peer for peer in good[start:] + good[:start] if peer not in self._visits]
+
+    async def _visit(self, peer: PublicKey, scope: trio.CancelScope) -> None:
+        """Fetches from one peer until it has nothing more."""
+        try:
+            with scope:
+                async with self._room:
+                    await self._fetch_from(peer)
+        except TransportError as error:
+            _log.info("catching up from %s failed: %s", peer.hex()[:12], error)
+            self._avoid(peer)
+        except ProtocolError as error:
+            self._blame(peer, error)
+        finally:
+            del self._visits[peer]
+
+    async def _fetch_from(self, peer: PublicKey) -> None:
+        self._plan.heard(peer, await self._head_of(peer))
+        while self._plan.is_ahead(peer):
+            heights = self._plan.ask(peer, _now_ms())
+            if heights is None:
+                # Another's range may become overdue without any news.
+                with trio.move_on_after(LOOK_S):
+                    await self._news.wait()
+                continue
+            if self._began is None:
+                self._began = trio.current_time(), self._ledger.height
+            reply = await self._ask(peer, heights)
+            self._plan.answered(peer, reply.blocks[-1].header.height, reply)
+            self._plan.heard(peer, reply.head)
+            self._tell()
+
+    async def _head_of(self, peer: PublicKey) -> int:
+        nonce = self._entropy.bytes(NONCE_BYTES)
+        with trio.move_on_after(HEAD_S):
+            raw = await self._caller.call(peer, encode(TimeRequest(nonce)))
+            head = decode_time_reply(raw, nonce).head
+            self._heads[peer] = head
+            return head
+        raise TransportError("the peer does not say in time how far it is")
+
+    async def _ask(self, peer: PublicKey, heights: Range) -> BlocksReply:
+        """A reply of `peer` for `heights` with all signatures checked, and nothing else."""
+        raw = await self._caller.call(peer, encode(BlocksRequest(heights.first, heights.last)))
         reply = decode_blocks_reply(raw)
-        if reply.certificate is None:
-            return False
-        verify_final(head, [block.header for block in reply.blocks], reply.certificate, self._committee)
+        found = [block.header.height for block in reply.blocks]
+        if not found or found != list(range(heights.first, heights.first + len(found))):
+            raise RemoteProtocolError("the reply is not the blocks that were asked for")
+        assert self._check is not None
+        await self._check(raw for block in reply.blocks for raw in block.transactions)
+        return reply
+
+    # Taking in.
+
+    async def _take_in(self) -> None:
+        """Adopts what arrived, in order of height."""
+        while True:
+            self._plan.reached(self._ledger.height)
+            arrived = self._plan.take()
+            for peer in self._plan.overtaken(_now_ms()):
+                _log.info("%s is too slow to catch up from", peer.hex()[:12])
+                self._avoid(peer)
+            if arrived is not None:
+                await self._adopt_reply(arrived)
+                self._tell()
+                continue
+            if self._ledger.height >= known_height(self._heads, self._committee.faults):
+                self._began = None
+            await self._news.wait()
+
+    async def _adopt_reply(self, arrived: Arrived[BlocksReply]) -> None:
+        head, reply = self._ledger.head.header, arrived.reply
+        blocks = [block for block in reply.blocks if block.header.height > head.height]
         assert self._adopt is not None
-        await self._adopt(reply.blocks, reply.certificate)
-        return reply.head > self._ledger.height
+        assert reply.certificate is not None
+        if not blocks:
+            return
+        try:
+            headers = [block.header for block in blocks]
+            verify_final(head, headers, reply.certificate, self._committee)
+            await self._adopt(blocks, reply.certificate)
+        except RemoteProtocolError as error:
+            self._blame(arrived.peer, error)
 
-    async def _serve(self, stream: Stream) -> None:
-        await answer_frames(stream, self._answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+    def _blame(self, peer: PublicKey, error: ProtocolError) -> None:
+        _log.warning("%s sent blocks that do not verify: %s", peer.hex()[:12], error)
+        self._avoid(peer)
 
-    async def _answer(self, peer: PublicKey, frame: bytes) -> bytes:
-        match decode_question(frame):
-            case BlocksRequest(height):
-                return encode(self._range(height))
-            case TimeRequest(nonce):
-                return encode(TimeReply(nonce, self._wall_ms(), self._ledger.height))
+    def _avoid(self, peer: PublicKey) -> None:
+        """Ends the visit to a peer that failed; its ranges are for others."""
+        self._plan.release(peer)
+        self._heads.pop(peer, None)
+        self._avoided_until[peer] = trio.current_time() + limits.CATCH_UP_AVOID_S
+        if peer in self._visits:
+            self._visits[peer].cancel()
+        self._tell()
+        self.kick()
 
-    def _range(self, height: int) -> BlocksReply:
-        """Blocks from `height` on, up to the first with its own certificate past the target size."""
-        blocks: list[Block] = []
-        certified, certificate, size = 0, None, 0
-        while height <= self._ledger.height and (block := self._ledger.block(height)) is not None:
-            size += sum(map(len, block.transactions)) + sum(map(len, block.sealed)) + limits.KIB
-            if size > limits.BLOCKS_REPLY_BYTES_MAX and certificate is not None:
-                break
-            blocks.append(block)
-            own = self._ledger.certificate(height)
-            if own is not None:
-                certified, certificate = len(blocks), own
-                if size >= REPLY_BYTES_TARGET or len(blocks) >= BLOCKS_PER_REPLY_MAX:
-                    break
-            height += 1
-        return BlocksReply(tuple(blocks[:certified]), certificate, self._ledger.height)
+    def _tell(self) -> None:
+        """Whoever waits for the plan to change looks at it again."""
+        self._news.set()
+        self._news = trio.Event()
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * limits.SECOND_MS)

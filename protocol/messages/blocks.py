@@ -19,9 +19,13 @@ class FinalBlock(Wire, frozen=True):
 
 
 class BlocksRequest(Wire, frozen=True, tag=1):
-    """Asks for final blocks from `height` on, as many as fit the reply."""
+    """Asks for final blocks from `height` to `last`, or as many of them as fit the reply.
+
+    Where block `last` has no finalization of its own, the reply goes on to the next that has one.
+    """
 
     height: int
+    last: int
 
 
 class TimeRequest(Wire, frozen=True, tag=2):
@@ -55,8 +59,8 @@ def decode_question(raw: bytes) -> BlocksQuestion:
         limit=limits.CONTROL_FRAME_BYTES_MAX,
     )
     match question:
-        case BlocksRequest(height):
-            _require(height >= 0)
+        case BlocksRequest(height, last):
+            _require(0 <= height <= last)
         case TimeRequest(nonce):
             _require(len(nonce) == NONCE_BYTES)
     return question

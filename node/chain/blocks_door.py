@@ -1,0 +1,69 @@
+"""The `blocks` protocol as a member serves it: final blocks by height, and the time.
+
+Whoever catches up asks for much. Blocks are read one at a time, and between two of them the node does what
+else it has to do: serving never holds up finality.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from node.chain.ledger import Ledger
+from node.ports import Stream, Transport
+from node.rpc import answer_frames
+from protocol import limits
+from protocol.blocks import Block
+from protocol.codec import encode
+from protocol.keys import PublicKey
+from protocol.messages.blocks import (
+    BlocksReply,
+    BlocksRequest,
+    TimeReply,
+    TimeRequest,
+    decode_question,
+)
+
+PROTOCOL = "blocks"
+_OVERHEAD_BYTES = limits.KIB
+
+
+class BlocksDoor:
+    """Answers members that catch up. One reply is in the making at a time."""
+
+    def __init__(self, *, transport: Transport, ledger: Ledger, wall_ms: Callable[[], int]) -> None:
+        self._ledger, self._wall_ms = ledger, wall_ms
+        self._making = trio.Lock()
+        transport.serve(PROTOCOL, self._serve)
+
+    async def _serve(self, stream: Stream) -> None:
+        await answer_frames(stream, self._answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _answer(self, peer: PublicKey, frame: bytes) -> bytes:
+        match decode_question(frame):
+            case BlocksRequest(height, last):
+                async with self._making:
+                    return encode(await self._range(height, last))
+            case TimeRequest(nonce):
+                return encode(TimeReply(nonce, self._wall_ms(), self._ledger.height))
+
+    async def _range(self, height: int, last: int) -> BlocksReply:
+        """Blocks from `height` on, to the first with its own certificate at `last` or past the target."""
+        blocks: list[Block] = []
+        certified, certificate, size = 0, None, 0
+        while (block := self._ledger.block(height)) is not None:
+            size += sum(map(len, block.transactions)) + sum(map(len, block.sealed)) + _OVERHEAD_BYTES
+            if size > limits.BLOCKS_REPLY_BYTES_MAX and certificate is not None:
+                break
+            blocks.append(block)
+            own = self._ledger.certificate(height)
+            if own is not None:
+                certified, certificate = len(blocks), own
+                if (
+                    height >= last
+                    or size >= limits.RANGE_BYTES_TARGET
+                    or len(blocks) >= limits.RANGE_BLOCKS_MAX
+                ):
+                    break
+            height += 1
+            await trio.lowlevel.checkpoint()
+        return BlocksReply(tuple(blocks[:certified]), certificate, self._ledger.height)
