@@ -30,17 +30,19 @@ from node.logs import begin_log
 from node.net.libp2p_host import Libp2pTransport
 from node.net.peers import PeerAddress
 from node.ports import Ports, Store, TaskStatus
-from node.store.leveldb import LEDGER_TUNING, REBUILD, LevelDbTuning, blob_tuning, open_leveldb
+from node.records.audit_chain import KEEP_EVIDENCE
+from node.store.leveldb import LEDGER_TUNING, LevelDbTuning, blob_tuning, open_leveldb
+from node.store.rebuild import condemn, is_condemned, open_rebuildable
+from node.store.report import storage_warnings
 from node.store.votefile import open_vote_file
 from node.systemd import supervisor
 from protocol import limits
 from protocol.blocks import Genesis, NetworkId, network_id
-from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
+from protocol.errors import ChartmeshError, Code, LocalProtocolError, StorageError, UserError
 from protocol.keys import SEED_BYTES, PublicKey, SigningKey
 from protocol.wallet import HotMaster, wallet_id
 
-# What to do where a database is damaged that the other clinics cannot give again.
-KEEP_EVIDENCE: Final = "keep the directory as evidence, restore it from a backup, and tell the members"
+# What to do where the wallet's database is damaged: no clinic can give it again.
 KEEP_WALLET: Final = "restore it from a backup: it holds which keys are used, which nobody else knows"
 
 _log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Daemon:
             quota_bytes=config.storage.quota_bytes,
             is_protected=is_protected(paths.keyfile(config.node.data_dir)),
             clock=self._clock,
+            storage_warnings=lambda: storage_warnings(config.node.data_dir),
         )
         self._identity = own.identity
         self._answers = Answers(own, join=self._join, stop=self._stopping.set)
@@ -185,6 +188,17 @@ class Daemon:
     # Wiring.
 
     def _clinic(self, genesis: Genesis, keys: ClinicKeys) -> _Part:
+        ledger = paths.ledger_db(self._config.node.data_dir)
+        try:
+            return self._build_clinic(genesis, keys)
+        except StorageError:
+            if not is_condemned(ledger):
+                raise
+            # It is set aside now, and the second time there is a new one.
+            return self._build_clinic(genesis, keys)
+
+    def _build_clinic(self, genesis: Genesis, keys: ClinicKeys) -> _Part:
+        """Raises StorageError; a ledger that does not hold together is condemned then."""
         data_dir, network = self._config.node.data_dir, network_id(genesis)
         transport = Libp2pTransport(
             seed=keys.identity_seed,
@@ -193,22 +207,51 @@ class Daemon:
             listen=self._config.network.listen,
             members=[PeerAddress(member.id_key, member.addresses) for member in genesis.members],
         )
-        votes = open_vote_file(paths.votes(data_dir, keys.generation))
-        self._resources.callback(votes.close)
+        with ExitStack() as opened:
+            ports = self._open_ports(opened, transport, network, keys.generation)
+            try:
+                clinic = Clinic(
+                    ports=ports,
+                    genesis=genesis,
+                    keys=Keyring.of(keys),
+                    quota_bytes=self._config.storage.quota_bytes,
+                )
+            except StorageError as error:
+                if error.code is Code.STORE_DAMAGED:
+                    condemn(paths.ledger_db(data_dir))
+                raise
+            self._resources.push(opened.pop_all())
+        return _Part(clinic, transport, trio.Event(), trio.Event())
+
+    def _open_ports(
+        self, opened: ExitStack, transport: Libp2pTransport, network: NetworkId, generation: int
+    ) -> Ports:
+        """The world of a clinic; its databases and its vote file are closed by `opened`."""
+        data_dir = self._config.node.data_dir
+        votes = open_vote_file(paths.votes(data_dir, generation))
+        opened.callback(votes.close)
         blobs = blob_tuning(self._config.storage.blob_write_buffer_bytes)
-        ports = Ports(
+
+        def rebuildable(path: Path, tuning: LevelDbTuning) -> Store:
+            store = open_rebuildable(path, tuning=tuning, network=network)
+            opened.callback(store.close)
+            return store
+
+        ledger_store = rebuildable(paths.ledger_db(data_dir), LEDGER_TUNING)
+        blob_store = rebuildable(paths.blob_db(data_dir), blobs)
+        audit = paths.audit_db(data_dir)
+        audit_store = open_leveldb(audit, tuning=LEDGER_TUNING, network=network, remedy=KEEP_EVIDENCE)
+        opened.callback(audit_store.close)
+        return Ports(
             transport=transport,
-            ledger_store=self._open(paths.ledger_db(data_dir), LEDGER_TUNING, network),
-            blob_store=self._open(paths.blob_db(data_dir), blobs, network),
-            audit_store=self._open(paths.audit_db(data_dir), LEDGER_TUNING, network, KEEP_EVIDENCE),
+            ledger_store=ledger_store,
+            blob_store=blob_store,
+            audit_store=audit_store,
             votes=votes,
             clock=self._clock,
             entropy=self._entropy,
             offload=self._offload,
         )
-        quota_bytes = self._config.storage.quota_bytes
-        clinic = Clinic(ports=ports, genesis=genesis, keys=Keyring.of(keys), quota_bytes=quota_bytes)
-        return _Part(clinic, transport, trio.Event(), trio.Event())
 
     def _light(self, genesis: Genesis, keys: WalletKeys) -> _Part:
         network, clinics = network_id(genesis), self._config.network.clinics
@@ -219,24 +262,24 @@ class Daemon:
             listen=self._config.network.listen,
             members=whom_to_dial(genesis, clinics),
         )
+        store = open_leveldb(
+            paths.ledger_db(self._config.node.data_dir),
+            tuning=LEDGER_TUNING,
+            network=network,
+            remedy=KEEP_WALLET,
+        )
+        self._resources.callback(store.close)
         client = LightClient(
             genesis=genesis,
             keys=keys,
             transport=transport,
-            store=self._open(
-                paths.ledger_db(self._config.node.data_dir), LEDGER_TUNING, network, KEEP_WALLET
-            ),
+            store=store,
             clock=self._clock,
             entropy=self._entropy,
             offload=self._offload,
             members=ordered_members(genesis, clinics),
         )
         return _Part(client, transport, trio.Event(), trio.Event())
-
-    def _open(self, path: Path, tuning: LevelDbTuning, network: NetworkId, remedy: str = REBUILD) -> Store:
-        store = open_leveldb(path, tuning=tuning, network=network, remedy=remedy)
-        self._resources.callback(store.close)
-        return store
 
 
 def _load_keys(config: Config, passphrase: bytes | None) -> ClinicKeys | WalletKeys:

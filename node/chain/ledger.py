@@ -244,7 +244,7 @@ class Ledger:
         if entries.root != head.header.state_root:
             raise StorageError(
                 "the ledger's state does not match its newest final block",
-                "move the ledger database away and restart: it is fetched again from the other clinics",
+                "start the node again: it sets the database aside and fetches it from the other clinics",
             )
         return head, LedgerState(origin.network, origin.limits, entries)
 

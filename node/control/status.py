@@ -1,6 +1,6 @@
 """What `status`, `peers` and `network members` say of a running node."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -44,12 +44,13 @@ class Self:
     quota_bytes: int
     is_protected: bool
     clock: Clock
+    storage_warnings: Callable[[], Iterable[str]] = tuple
 
 
 def status_without_network(own: Self) -> StatusResult:
     """Before the node has joined one."""
     advice = "this node has no network yet: chartmesh network join GENESIS"
-    return replace(_blank(own), warnings=(advice, *_key_warnings(own)))
+    return replace(_blank(own), warnings=(advice, *_own_warnings(own)))
 
 
 def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
@@ -75,7 +76,7 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         mempool=len(services.mempool),
         disk_bytes=sum(disk.disk_bytes() for disk in disks),
         disk_total_bytes=own.quota_bytes,
-        warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_key_warnings(own)),
+        warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_own_warnings(own)),
     )
 
 
@@ -95,7 +96,7 @@ def light_status(own: Self, client: LightClient) -> StatusResult:
         fresh=chain.is_fresh(),
         peers=len(client.transport.connected()),
         disk_bytes=client.store.disk_bytes(),
-        warnings=(*warnings, *_key_warnings(own)),
+        warnings=(*warnings, *_own_warnings(own)),
     )
 
 
@@ -197,7 +198,9 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
 
 
-def _key_warnings(own: Self) -> Iterator[str]:
+def _own_warnings(own: Self) -> Iterator[str]:
+    """Of this node's disk and keys, whatever its network."""
+    yield from own.storage_warnings()
     if not own.is_protected:
         yield "the keys are kept without a passphrase: whoever reads the file has them"
 

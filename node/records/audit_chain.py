@@ -16,6 +16,7 @@ from protocol.codec import decode, encode
 from protocol.errors import Malformed, StorageError
 from protocol.transactions import TokenId
 
+KEEP_EVIDENCE = "keep its directory as evidence, restore it from a backup, and tell the network's members"
 RECORD_BYTES_MAX = 2 * limits.FETCH_REQUEST_BYTES_MAX
 
 
@@ -42,8 +43,8 @@ class AuditChain:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._records = CountedPrefix(store, layout.AUDIT)
-        self._by_token = CountedPrefix(store, layout.AUDIT_TOKEN)
+        self._records = CountedPrefix(store, layout.AUDIT, KEEP_EVIDENCE)
+        self._by_token = CountedPrefix(store, layout.AUDIT_TOKEN, KEEP_EVIDENCE)
 
     def get(self, sequence: int) -> AuditRecord | None:
         raw = self._store.get(layout.audit(sequence))
@@ -140,5 +141,5 @@ def _decode(raw: bytes) -> AuditRecord | None:
 def _damaged(sequence: int) -> StorageError:
     return StorageError(
         f"the audit log is damaged at entry {sequence}",
-        "keep its directory as evidence, restore it from a backup, and tell the network's members",
+        KEEP_EVIDENCE,
     )

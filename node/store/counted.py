@@ -13,6 +13,7 @@ from node.ports import Put, Store
 from node.store import layout
 from protocol.errors import StorageError
 
+REBUILD = "start the node again: it sets the database aside and fetches it from the other clinics"
 _COUNT_BYTES = 8
 _SUM_BYTES = 32
 _SUM_MODULUS = 1 << (8 * _SUM_BYTES)
@@ -25,8 +26,8 @@ class CountedPrefix:
     crashed batch leaves no trace. One task writes at a time, as everywhere with a Store.
     """
 
-    def __init__(self, store: Store, prefix: bytes) -> None:
-        self._store = store
+    def __init__(self, store: Store, prefix: bytes, remedy: str = REBUILD) -> None:
+        self._store, self._remedy = store, remedy
         self._prefix = prefix
         self._tally_key = layout.counted(prefix)
 
@@ -69,7 +70,7 @@ class CountedPrefix:
             raise StorageError(
                 f"the store is damaged: {count} of {expected} entries under "
                 f"{self._prefix.decode(errors='replace')} were found, or others than were written",
-                "move the database away and restart: the node rebuilds it from the other clinics",
+                self._remedy,
             )
         return count
 

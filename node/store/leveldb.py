@@ -10,7 +10,7 @@ is an iterator that ends early without an error: `node.store.counted` and the st
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,15 @@ import plyvel
 
 from node.ports import Put
 from node.store import layout
-from node.store.room import LOW_WATER_BYTES_MIN, check_room, keep_ballast, release_ballast
+from node.store.counted import REBUILD
+from node.store.room import (
+    BULK_LOW_WATER,
+    VITAL_LOW_WATER,
+    LowWater,
+    check_room,
+    keep_ballast,
+    release_ballast,
+)
 from protocol.errors import Code, StorageError, UserError
 from protocol.limits import KIB, MIB
 
@@ -29,8 +37,9 @@ DIRECTORY_MODE: Final = 0o700
 _SCHEMA_KEY: Final = b"\x00schema"
 _NETWORK_KEY: Final = b"\x00network"
 _MARKERS: Final = (_SCHEMA_KEY, _NETWORK_KEY)
-REBUILD: Final = "move the directory away and restart: the node rebuilds it from the other clinics"
 _REOPEN: Final = "free disk space or check the disk, then restart the daemon"
+
+OnDamage = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class LevelDbTuning:
     write_buffer_bytes: int
     file_bytes_max: int
     cache_bytes: int = 8 * MIB
-    low_water_bytes_min: int = LOW_WATER_BYTES_MIN
+    low_water: LowWater = BULK_LOW_WATER
     open_files_max: int = 256
 
 
@@ -49,16 +58,20 @@ def blob_tuning(write_buffer_bytes: int) -> LevelDbTuning:
     return LevelDbTuning(write_buffer_bytes, 4 * write_buffer_bytes)
 
 
-LEDGER_TUNING: Final = LevelDbTuning(write_buffer_bytes=2 * MIB, file_bytes_max=4 * MIB)
+LEDGER_TUNING: Final = LevelDbTuning(
+    write_buffer_bytes=2 * MIB, file_bytes_max=4 * MIB, low_water=VITAL_LOW_WATER
+)
 BLOB_TUNING: Final = blob_tuning(16 * MIB)
 
 
 class LevelDbStore:
     """A `ports.Store` over one LevelDB directory. Thread-safe; one task writes."""
 
-    def __init__(self, database: plyvel.DB, path: Path, tuning: LevelDbTuning, remedy: str) -> None:
+    def __init__(
+        self, database: plyvel.DB, path: Path, tuning: LevelDbTuning, remedy: str, on_damage: OnDamage
+    ) -> None:
         self._database = database
-        self._remedy = remedy
+        self._remedy, self._on_damage = remedy, on_damage
         self._path = path
         self._tuning = tuning
         self._refusal = ""
@@ -82,7 +95,7 @@ class LevelDbStore:
         for key in deletes:
             batch.delete(key)
         if grows:
-            check_room(self._path, self._tuning.low_water_bytes_min)
+            check_room(self._path, self._tuning.low_water)
         try:
             batch.write()
         except BaseException as error:
@@ -127,16 +140,16 @@ class LevelDbStore:
     def _open_value(self, key: bytes, stored: bytes) -> bytes:
         value = stored[CHECK_BYTES:]
         if stored[:CHECK_BYTES] != _check(key, value):
-            raise StorageError(
-                f"database {self._path} is damaged: a value fails its checksum", self._remedy
-            )
+            raise self._damaged(f"database {self._path} is damaged: a value fails its checksum")
         return value
 
     def _unreadable(self, error: Exception) -> StorageError:
         message = f"reading from {self._path} failed: {_text(error)}"
-        if isinstance(error, plyvel.CorruptionError):
-            return StorageError(message, self._remedy)
-        return _failed(message)
+        return self._damaged(message) if isinstance(error, plyvel.CorruptionError) else _failed(message)
+
+    def _damaged(self, message: str) -> StorageError:
+        self._on_damage(self._path)
+        return StorageError(message, self._remedy)
 
     def _checked(self, entries: Any) -> Iterator[Put]:
         try:
@@ -150,10 +163,15 @@ class LevelDbStore:
 
 
 def open_leveldb(
-    path: Path, *, tuning: LevelDbTuning, network: bytes, remedy: str = REBUILD
+    path: Path,
+    *,
+    tuning: LevelDbTuning,
+    network: bytes,
+    remedy: str = REBUILD,
+    on_damage: OnDamage = lambda path: None,
 ) -> LevelDbStore:
     """Opens the database at `path`, creating an empty one where there is none. `remedy` is what people
-    are told to do where it is damaged.
+    are told to do where it is damaged; `on_damage` is called when a read finds that out.
 
     Raises:
         StorageError: damaged (Code.STORE_DAMAGED: quarantine it and resync), or the disk failed
@@ -165,21 +183,11 @@ def open_leveldb(
     database = _open(path, tuning, remedy)
     try:
         _check_markers(path, database, network, remedy)
-        keep_ballast(path, tuning.write_buffer_bytes, tuning.low_water_bytes_min)
+        keep_ballast(path, tuning.write_buffer_bytes, tuning.low_water)
     except BaseException:
         database.close()
         raise
-    return LevelDbStore(database, path, tuning, remedy)
-
-
-def quarantine(path: Path) -> Path:
-    """Moves a damaged database aside and returns where to; the next open makes an empty one."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    path.rename(aside)
-    release_ballast(aside)
-    return aside
+    return LevelDbStore(database, path, tuning, remedy, on_damage)
 
 
 def _prepare(path: Path, remedy: str) -> None:
@@ -235,7 +243,7 @@ def _open_once(path: Path, tuning: LevelDbTuning, remedy: str) -> plyvel.DB:
 
 
 def _check_markers(path: Path, database: plyvel.DB, network: bytes, remedy: str) -> None:
-    store = LevelDbStore(database, path, LEDGER_TUNING, remedy)
+    store = LevelDbStore(database, path, LEDGER_TUNING, remedy, lambda path: None)
     schema, owner = store.get(_SCHEMA_KEY), store.get(_NETWORK_KEY)
     if schema is None or owner is None:
         with database.iterator(include_value=False, verify_checksums=True) as keys:

@@ -15,6 +15,7 @@ from node.records.vault import Vault
 from node.store import layout
 from node.store.leveldb import LevelDbTuning, open_leveldb
 from node.store.memory import MemoryStore
+from node.store.room import LowWater
 from protocol import limits, merkle
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
 from protocol.blobs import Sealer, verify_chunk
@@ -23,7 +24,7 @@ from protocol.transactions import Content, TokenId
 from tests.clinic_world import IDS, plaintext
 from tests.ledger_world import CLINICS, NETWORK
 
-SMALL = LevelDbTuning(write_buffer_bytes=256 * 1024, file_bytes_max=1024 * 1024, low_water_bytes_min=0)
+SMALL = LevelDbTuning(write_buffer_bytes=256 * 1024, file_bytes_max=1024 * 1024, low_water=LowWater(0))
 SIZE = 40 * limits.CHUNK_BYTES
 TOKEN = TokenId(b"t" * 32)
 Reopen = Callable[[], Store]

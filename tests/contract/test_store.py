@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from node.ports import Store
 from node.store.leveldb import LevelDbTuning, open_leveldb
 from node.store.memory import MemoryStore
+from node.store.room import LowWater
 from protocol.errors import StorageError
 
-SMALL = LevelDbTuning(write_buffer_bytes=64 * 1024, file_bytes_max=64 * 1024, low_water_bytes_min=0)
+SMALL = LevelDbTuning(write_buffer_bytes=64 * 1024, file_bytes_max=64 * 1024, low_water=LowWater(0))
 NETWORK = bytes(32)
 
 Reopen = Callable[[], Store]

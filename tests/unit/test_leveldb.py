@@ -16,10 +16,11 @@ import pytest
 
 from node.store import layout, leveldb
 from node.store.counted import CountedPrefix
-from node.store.leveldb import BLOB_TUNING, LevelDbTuning, open_leveldb, quarantine
+from node.store.leveldb import BLOB_TUNING, LevelDbTuning, open_leveldb
+from node.store.room import LowWater
 from protocol.errors import Code, StorageError, UserError
 
-SMALL = LevelDbTuning(write_buffer_bytes=64 * 1024, file_bytes_max=64 * 1024, low_water_bytes_min=0)
+SMALL = LevelDbTuning(write_buffer_bytes=64 * 1024, file_bytes_max=64 * 1024, low_water=LowWater(0))
 NETWORK = bytes(32)
 PREFIX = b"p/"
 ENTRIES = {PREFIX + b"%04d" % number: random.Random(number).randbytes(400) for number in range(200)}
@@ -215,17 +216,6 @@ def test_the_version_is_not_an_entry(path: Path) -> None:
     store.close()
 
 
-def test_a_damaged_database_is_set_aside_and_a_new_one_begins(path: Path) -> None:
-    fill(path, tables=True)
-    (path / "CURRENT").write_bytes(b"")
-    assert quarantine(path) == path.with_name("db.damaged-1")
-    store = open_leveldb(path, tuning=SMALL, network=NETWORK)
-    assert list(store.iterate(b"")) == []
-    store.close()
-    assert quarantine(path) == path.with_name("db.damaged-2")
-    assert not (path.with_name("db.damaged-2") / "ballast").exists()
-
-
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """The system refuses to let any file grow beyond `size` bytes."""
@@ -272,7 +262,7 @@ def test_a_nearly_full_disk_takes_deletes_but_no_writes(path: Path) -> None:
     store = open_leveldb(path, tuning=SMALL, network=NETWORK)
     store.write([(b"a", b"1"), (b"b", b"1")])
     store.close()
-    store = open_leveldb(path, tuning=replace(SMALL, low_water_bytes_min=2**62), network=NETWORK)
+    store = open_leveldb(path, tuning=replace(SMALL, low_water=LowWater(2**62)), network=NETWORK)
     with pytest.raises(StorageError) as caught:
         store.write([(b"c", b"1")])
     assert caught.value.code is Code.STORE_FULL
@@ -305,7 +295,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from node.store.leveldb import LevelDbTuning, open_leveldb
-tuning = LevelDbTuning(65536, 65536, low_water_bytes_min=0)
+from node.store.room import LowWater
+tuning = LevelDbTuning(65536, 65536, low_water=LowWater(0))
 store = open_leveldb(Path(sys.argv[1]), tuning=tuning, network=bytes(32))
 number = len(list(store.iterate(b"a")))
 while True:
