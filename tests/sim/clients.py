@@ -37,14 +37,24 @@ class Told:
 
 
 class Client:
-    """One patient after another: a record minted, shared a few times, and no longer shared."""
+    """One patient after another: a record minted, shared a few times, and no longer shared.
+
+    It trusts honest nodes alone: a traitor may accept a transaction and keep it.
+    """
 
     def __init__(
-        self, cluster: Cluster, dice: random.Random, told: Told, *, asks: Sequence[SimNode] | None = None
+        self,
+        cluster: Cluster,
+        dice: random.Random,
+        told: Told,
+        *,
+        asks: Sequence[SimNode] | None = None,
+        pause_s: float = PAUSE_S,
     ) -> None:
-        """`asks` are the nodes that it submits to; None for all."""
-        self._cluster, self._dice, self._told = cluster, dice, told
-        self._asks = cluster.nodes if asks is None else asks
+        """`asks` are the nodes that it submits to; None for all honest ones. `pause_s` is about how long
+        it waits before each transaction."""
+        self._cluster, self._dice, self._told, self._pause_s = cluster, dice, told, pause_s
+        self._asks = cluster.honest() if asks is None else asks
         self.is_done = False
 
     async def run(self) -> None:
@@ -70,7 +80,7 @@ class Client:
     async def _make_final(self, submission: Submission) -> None:
         if self.is_done:
             return
-        await trio.sleep(self._dice.random() * 2 * PAUSE_S)
+        await trio.sleep(self._dice.random() * 2 * self._pause_s)
         name = transaction_id(submission.transaction)
         while not await self._submit(name, submission):  # noqa: ASYNC110
             await trio.sleep(self._dice.random() * 2 * PAUSE_S)

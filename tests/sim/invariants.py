@@ -6,10 +6,13 @@ L5 what was acknowledged stays, L6 equal state at equal height, L8 blocks follow
 Each check raises `Violation`.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocol.blocks import BlockHash, Phase
+from protocol.errors import Malformed
+from protocol.evidence import Evidence, verify_evidence
+from protocol.keys import PublicKey
 from protocol.transactions import TransactionId
 from tests.sim.world import Violation
 
@@ -180,3 +183,14 @@ def check_signed_enough(signers: Iterable[Hashable], members: Iterable[Hashable]
         raise Violation("L7", "a certificate names a signer twice or one who has no vote")
     if len(named) < quorum:
         raise Violation("L7", f"a certificate of {len(named)} signers with a quorum of {quorum}")
+
+
+def check_evidence(evidence: Iterable[Evidence], traitors: Collection[PublicKey]) -> None:
+    """L3 as the nodes see it: what they keep against a vote key convicts it, and it is a traitor's."""
+    for item in evidence:
+        try:
+            verify_evidence(item)
+        except Malformed as error:
+            raise Violation("L3", f"evidence that convicts nobody: {error}") from error
+        if item.vote_key not in traitors:
+            raise Violation("L3", f"evidence against an honest validator: {item}")

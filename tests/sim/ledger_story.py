@@ -1,22 +1,27 @@
 """The story of the ledger: real services, real signatures, clients, an adversary, a heal, and peace."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from node.chain.services import LedgerServices
 from node.ports import Ports
-from protocol.blocks import Genesis
+from protocol.blocks import Genesis, Statement
 from tests.sim.clients import Client, Told
-from tests.sim.invariants import check_acknowledged, check_converged
-from tests.sim.nemesis import Nemesis, Profile
+from tests.sim.invariants import check_acknowledged, check_converged, check_evidence
+from tests.sim.links import Weather
+from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import BuildNode, Cluster, Seat
+from tests.sim.nodes import BuildNode, Cluster, Seat, Service
+from tests.sim.profile import Profile
+from tests.sim.traitors import Traitor
 from tests.sim.watch import Watch
 from tests.sim.world import Violation, World
 
-CLIENTS = 3
 LOOK_S = 0.5
+USUAL_SIZE = 4
+SHARE_MIN = 1 / 3
 PEACE_S = 60.0
 
 
@@ -25,9 +30,39 @@ def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
     return LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
 
 
+def build_with_traitors(
+    build: BuildNode, traitors: Collection[int], profile: Profile, world: World
+) -> BuildNode:
+    """The nodes of these seats get a transport that lies."""
+
+    def build_one(ports: Ports, genesis: Genesis, seat: Seat) -> Service:
+        if seat.index not in traitors:
+            return build(ports, genesis, seat)
+        dice = world.dice(f"traitor/{seat.name}/{ports.clock.elapsed_ms()}")
+        transport = Traitor(ports.transport, genesis, seat, profile.tricks, dice)
+        services = build_ledger(replace(ports, transport=transport), genesis, seat)
+        # A node that hears its key contradict itself stops voting, for it cannot know who signs.
+        vars(services.consensus)["_retire"] = shrug
+        return services
+
+    return build_one
+
+
+async def shrug(statement: Statement) -> None:
+    """What a traitor does when told of its own contradictions."""
+    await trio.lowlevel.checkpoint()
+
+
+def running(cluster: Cluster) -> list[LedgerServices]:
+    """The services of the honest nodes that run."""
+    lives = [node.life for node in cluster.honest() if node.life is not None]
+    return [life.service for life in lives if isinstance(life.service, LedgerServices)]
+
+
 @dataclass
 class LedgerStory:
-    """Call it with a world. `told` and `heights` say afterwards what happened, `node_s` for how many
+    """Call it with a world. `for_s` is how long four nodes are tormented, and larger clusters shorter in
+    proportion, down to a third. `told` and `heights` say afterwards what happened, `node_s` for how many
     simulated seconds its `size` nodes were watched, all of them together."""
 
     for_s: float
@@ -45,19 +80,24 @@ class LedgerStory:
             self.node_s = self.size * trio.current_time()
 
     async def _play(self, world: World) -> None:
-        profile = self.profile or Profile.of(world.dice("profile"))
+        dice = world.dice("profile")
+        profile = self.profile or Profile.of(dice)
         self.size = profile.size
+        traitors = dice.sample(range(profile.size), profile.traitors)
         async with trio.open_nursery() as nursery:
-            cluster = Cluster(world, SimNetwork(world), nursery, self.build, size=profile.size)
+            network = SimNetwork(world, Weather(tick_ms=profile.tick_ms))
+            build = build_with_traitors(self.build, traitors, profile, world)
+            cluster = Cluster(world, network, nursery, build, size=profile.size, traitors=traitors)
             watch = Watch(cluster)
             clients = [
-                Client(cluster, world.dice(f"client/{number}"), self.told) for number in range(CLIENTS)
+                Client(cluster, world.dice(f"client/{number}"), self.told, pause_s=profile.pause_s)
+                for number in range(profile.clients)
             ]
             cluster.start()
             watch.look()
             for client in clients:
                 nursery.start_soon(client.run)
-            await Nemesis(cluster, profile).torment(self.for_s)
+            await Nemesis(cluster, profile).torment(self.for_s * max(USUAL_SIZE / profile.size, SHARE_MIN))
             for client in clients:
                 client.stop()
             await self._peace(cluster, watch)
@@ -74,16 +114,21 @@ class LedgerStory:
             while not self._is_settled(cluster, watch):  # noqa: ASYNC110
                 await trio.sleep(LOOK_S)
         watch.look_once()
-        heads = {node.name: watch.head(node) for node in cluster.nodes}
+        heads = {node.name: watch.head(node) for node in cluster.honest()}
         self.heights = [head[0] for head in heads.values()]
         if self.told.waiting:
             left = [f"{name.hex()[:12]} at {self.told.accepted[name]}" for name in self.told.waiting]
             raise Violation("L9", f"accepted and not final {PEACE_S:g} s after the heal: {', '.join(left)}")
         check_converged(heads)
-        chains = {node.name: watch.chain(node) for node in cluster.nodes}
+        chains = {node.name: watch.chain(node) for node in cluster.honest()}
         check_acknowledged(self.told.final, chains)
         watch.certificates.check_chain(next(iter(chains.values())))
+        for node in cluster.honest():
+            watch.check_disk(node)
+        keys = [node.seat.vote_key.public for node in cluster.nodes if node.seat.index in cluster.traitors]
+        for services in running(cluster):
+            check_evidence(services.consensus.machine.tally.evidence, keys)
 
     def _is_settled(self, cluster: Cluster, watch: Watch) -> bool:
         watch.look_once()
-        return not self.told.waiting and len({watch.head(node) for node in cluster.nodes}) == 1
+        return not self.told.waiting and len({watch.head(node) for node in cluster.honest()}) == 1

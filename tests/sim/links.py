@@ -13,6 +13,8 @@ class Weather:
     """The conditions of all links, changed while the world runs. Shares are of 1.
 
     Latency is 1 ms plus an exponential share of mean `latency_ms`; a `straggler` takes 2 s more.
+    Arrivals are rounded up to whole `tick_ms`, so that in a large cluster more arrives at once. Without
+    `gossip` nothing travels by it.
     With `fixed`, every latency is exactly `latency_ms`: many things then happen at the same time.
     """
 
@@ -22,9 +24,11 @@ class Weather:
     stream_reset: float = 0.0
     latency_ms: int = 50
     fixed: bool = False
+    tick_ms: int = 1
+    gossip: bool = True
 
     def calm(self) -> None:
-        self.loss, self.stream_reset = 0.0, 0.0
+        self.loss, self.stream_reset, self.gossip = 0.0, 0.0, True
 
 
 STRAGGLER_MS = 2_000
@@ -54,7 +58,8 @@ class Link:
         if weather.fixed:
             return weather.latency_ms
         delay_ms = 1 + int(self._dice.expovariate(1.0) * weather.latency_ms)
-        return delay_ms + (STRAGGLER_MS if self._dice.random() < weather.straggler else 0)
+        delay_ms += STRAGGLER_MS if self._dice.random() < weather.straggler else 0
+        return delay_ms + -(self._timeline.now_ms() + delay_ms) % weather.tick_ms
 
     def carry(self, act: Act, *arguments: Any) -> None:
         """Calls `act` once the latency is over and the link lets it through; never drops it."""

@@ -6,44 +6,23 @@ densely. Acts undo themselves after a while or give way to the next one.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import trio
 
 from protocol.keys import PublicKey
+from protocol.limits import DAY_MS
+from tests.sim.links import Link
 from tests.sim.nodes import Cluster, SimNode
+from tests.sim.profile import Profile
 
 Cuts = list[tuple[PublicKey, PublicKey]]
 
-ACT_EVERY_MS = (2_000, 10_000)
 DOWN_MS = (100, 5_000)
 SKEW_MS = 5_000
 FUSE_WRITES = 12
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What kind of trouble a seed brings. `all_down` crashes any number of nodes, else about f at once."""
-
-    size: int
-    all_down: bool
-    loss_max: float
-    swizzle: bool
-    resets: bool
-    disk_fails: bool
-    act_every_ms: tuple[int, int] = ACT_EVERY_MS
-
-    @classmethod
-    def of(cls, dice: random.Random) -> "Profile":
-        return cls(
-            size=dice.choice((4, 4, 4, 5)),
-            all_down=dice.random() < 0.4,
-            loss_max=dice.choice((0.0, 0.05, 0.2, 0.4)),
-            swizzle=dice.random() < 0.5,
-            resets=dice.random() < 0.3,
-            disk_fails=dice.random() < 0.2,
-        )
+STEP_MS_MAX = 10 * DAY_MS
+STILL_MS = (1_000, 90_000)
 
 
 class Nemesis:
@@ -55,6 +34,7 @@ class Nemesis:
         self._timeline = cluster.world.timeline
         self._ids = [node.identity for node in cluster.nodes]
         self._is_over = False
+        self._unwell: set[SimNode] = set()
         acts: list[Callable[[], None]] = [
             self.crash,
             self.crash,
@@ -75,6 +55,10 @@ class Nemesis:
             acts.append(self.reset_streams)
         if profile.disk_fails:
             acts.append(self.fail_disk)
+        if profile.clocks:
+            acts += [self.step_clock, self.freeze]
+        if profile.deaf:
+            acts.append(self.drop_gossip)
         self._acts = acts
 
     async def torment(self, for_s: float) -> None:
@@ -127,6 +111,25 @@ class Nemesis:
     def skew(self) -> None:
         self._dice.choice(self._cluster.nodes).clock.offset_ms = self._dice.randint(-SKEW_MS, SKEW_MS)
 
+    def step_clock(self) -> None:
+        """Sets one wall clock wrong by up to ten days: that node must neither vote nor serve."""
+        node = self._victim()
+        if node is not None:
+            node.clock.step(self._dice.randint(-STEP_MS_MAX, STEP_MS_MAX))
+            self._unwell.add(node)
+            self._timeline.after(self._dice.randint(*STILL_MS), self._unless_over(self._set_right), node)
+
+    def freeze(self) -> None:
+        """Stops a node as SIGSTOP does, as far as others can tell: it hears and says nothing for a while,
+        and then all at once."""
+        node = self._victim()
+        if node is not None:
+            links = [self._cluster.network.link(*pair) for pair in self._pairs_of(node)]
+            for link in links:
+                link.clog()
+            self._unwell.add(node)
+            self._timeline.after(self._dice.randint(*STILL_MS), self._unless_over(self._thaw), node, links)
+
     # Acts on the network.
 
     def partition(self) -> None:
@@ -150,6 +153,10 @@ class Nemesis:
     def reset_streams(self) -> None:
         self._cluster.network.weather.stream_reset = self._dice.choice((0.0, 0.02, 0.2))
 
+    def drop_gossip(self) -> None:
+        """From now on to the heal nothing travels by gossip."""
+        self._cluster.network.weather.gossip = False
+
     def swizzle(self) -> None:
         """Clogs a random part of the links one by one, and unclogs them in another order."""
         network = self._cluster.network
@@ -167,11 +174,24 @@ class Nemesis:
 
     def _victim(self) -> SimNode | None:
         """A node that may go down now, if one may."""
-        up = self._cluster.up()
-        down = len(self._cluster.nodes) - len(up)
-        if not up or (down >= self._cluster.faults and not self._profile.all_down):
+        well = [node for node in self._cluster.honest() if node.is_up and node not in self._unwell]
+        faulty = len(self._cluster.nodes) - len(well)
+        if not well or (faulty >= self._cluster.faults and not self._profile.all_down):
             return None
-        return self._dice.choice(up)
+        return self._dice.choice(well)
+
+    def _set_right(self, node: SimNode) -> None:
+        node.clock.offset_ms = 0
+        self._unwell.discard(node)
+
+    def _thaw(self, node: SimNode, links: list[Link]) -> None:
+        for link in links:
+            link.unclog()
+        self._unwell.discard(node)
+
+    def _pairs_of(self, node: SimNode) -> Cuts:
+        own = node.identity
+        return [pair for one in self._ids if one != own for pair in ((own, one), (one, own))]
 
     def _restart_later(self, node: SimNode) -> None:
         self._timeline.after(self._dice.randint(*DOWN_MS), node.start)

@@ -235,7 +235,7 @@ class SimNetwork:
                 link = self.link(relay.identity, target.identity)
                 if target.identity in reached or not target.admits(relay.identity):
                     continue
-                if link.is_clogged or link.is_lost():
+                if not self.weather.gossip or link.is_clogged or link.is_lost():
                     continue
                 reached.add(target.identity)
                 arrives_ms = waited_ms + link.delay_ms()

@@ -3,7 +3,7 @@
 What a node is stays open: `BuildNode` makes a service of its ports, the genesis and its own keys.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -112,7 +112,7 @@ class SimNode:
 
     def start(self) -> None:
         """Builds the node from what is on its disks and lets it run. Nothing where it is up."""
-        if self.life is not None:
+        if self.life is not None or self._cluster.is_over:
             return
         self.lives += 1
         everyone = [node.identity for node in self._cluster.nodes]
@@ -222,11 +222,15 @@ class Cluster:
         *,
         size: int,
         limits: NetworkLimits | None = None,
+        traitors: Collection[int] = (),
     ) -> None:
+        """`traitors` are the seats whose validators are hostile."""
         self.world, self.network, self.nursery, self.build = world, network, nursery, build
         seats = [seeded_seat(index) for index in range(size)]
         self.genesis = found(seats, limits or NetworkLimits())
         self.nodes = [SimNode(self, seat) for seat in seats]
+        self.traitors = frozenset(traitors)
+        self.is_over = False
         for node in self.nodes:
             network.name(node.identity, node.name)
 
@@ -239,6 +243,9 @@ class Cluster:
         """f: how many may be down while the others go on."""
         return (len(self.nodes) - 1) // 3
 
+    def honest(self) -> list[SimNode]:
+        return [node for node in self.nodes if node.seat.index not in self.traitors]
+
     def up(self) -> list[SimNode]:
         return [node for node in self.nodes if node.is_up]
 
@@ -247,7 +254,8 @@ class Cluster:
             node.start()
 
     def stop(self) -> None:
-        """Ends every node: the story is over."""
+        """Ends every node: the story is over, and none starts again."""
+        self.is_over = True
         for node in self.nodes:
             node.crash()
 

@@ -7,9 +7,10 @@ import trio
 from node.ports import Ports
 from protocol.blocks import Genesis
 from tests.sim.links import Weather
-from tests.sim.nemesis import Nemesis, Profile
+from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, Seat
+from tests.sim.profile import Profile
 from tests.sim.toy import Bugs, ToyNode, ToyWatch, toys
 from tests.sim.world import Violation, World
 

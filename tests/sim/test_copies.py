@@ -12,9 +12,10 @@ from tests.sim.clients import Client, Told
 from tests.sim.disk import Disk
 from tests.sim.invariants import check_acknowledged, check_converged
 from tests.sim.ledger_story import PEACE_S, build_ledger
-from tests.sim.nemesis import Nemesis, Profile
+from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
+from tests.sim.profile import Profile
 from tests.sim.seeds import seeds_to_run
 from tests.sim.watch import Watch
 from tests.sim.world import Violation, World, simulate

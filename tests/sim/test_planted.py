@@ -12,8 +12,8 @@ from node.ports import Ports, Put, Store, VoteFile
 from node.store import layout
 from protocol.blocks import Committee, Genesis
 from tests.sim.ledger_story import LedgerStory, build_ledger
-from tests.sim.nemesis import Profile
 from tests.sim.nodes import BuildNode, Seat
+from tests.sim.profile import Profile
 from tests.sim.world import Violation, simulate
 
 HARSH = Profile(

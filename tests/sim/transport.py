@@ -55,13 +55,14 @@ class SimTransport:
         Raises:
             LocalProtocolError, StorageError: one of our own handlers failed.
         """
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._network.attach(self)
-                task_status.started()
+        async with trio.open_nursery() as self._nursery:
+            self._network.attach(self)
+            task_status.started()
+            try:
                 await trio.sleep_forever()
-        finally:
-            self.power_off()
+            finally:
+                # At once, and not when the last handler is done: nothing more may start.
+                self.power_off()
 
     def power_off(self) -> None:
         """Off the network at once, as by a crash. Nothing sent afterwards leaves."""

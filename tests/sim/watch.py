@@ -15,9 +15,12 @@ from protocol.blocks import (
     genesis_committee,
     verify_certificate,
 )
-from protocol.errors import StorageError
+from protocol.chain import execute_block, genesis_header
+from protocol.errors import RemoteProtocolError, StorageError
 from protocol.keys import PublicKey
+from protocol.mempool import VerifiedCache
 from protocol.messages.consensus import Proposal, Relay, Vote, decode_consensus
+from protocol.state import genesis_state
 from protocol.transactions import transaction_id
 from tests.sim.invariants import (
     CertificateCollector,
@@ -28,6 +31,7 @@ from tests.sim.invariants import (
     check_signed_enough,
 )
 from tests.sim.nodes import Cluster, SimNode
+from tests.sim.second_look import second_look
 from tests.sim.world import Violation
 
 T = TypeVar("T")
@@ -40,6 +44,7 @@ class Watch:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._committee: Committee = genesis_committee(cluster.genesis)
+        self._seat = {node.identity: node.seat.index for node in cluster.nodes}
         self._index = {node.seat.vote_key.public: node.seat.index for node in cluster.nodes}
         self.votes = VoteCollector()
         self.certificates = CertificateCollector()
@@ -55,7 +60,7 @@ class Watch:
         self._cluster.world.timeline.after(LOOK_MS, self.look)
 
     def look_once(self) -> None:
-        for node in self._cluster.nodes:
+        for node in self._cluster.honest():
             self._judge(self._look_at, node)
 
     def chain(self, node: SimNode) -> list[FinalBlock]:
@@ -69,6 +74,33 @@ class Watch:
         """Height, hash and state root of the newest final block seen on the disk of a node."""
         block = self._block(node, self.chains.height(node.name))
         return (0, b"", b"") if block is None else (block.height, block.name, block.state_root)
+
+    def check_disk(self, node: SimNode) -> None:
+        """L6 and L7 from what is on a disk alone: the chain executed again from the genesis block gives
+        its state, and every certificate is signed by a quorum, as seen by code that is not the node's."""
+        self._replay(node)
+        validators = [key[1:] for key in self._committee.validators]
+        for _, raw in node.disk.ledger.iterate(layout.CERTIFICATE):
+            if not second_look(raw, self._cluster.network_id, validators, self._committee.epoch):
+                raise Violation("L7", f"{node.name} keeps a certificate that a second look refuses")
+
+    def _replay(self, node: SimNode) -> None:
+        header, state = genesis_header(self._cluster.genesis), genesis_state(self._cluster.genesis)
+        verified = VerifiedCache(self._cluster.network_id)
+        while (raw := node.disk.ledger.get(layout.block(header.height + 1))) is not None:
+            block = decode_block(raw)
+            transactions = [verified.check(item) for item in block.transactions]
+            try:
+                done = execute_block(
+                    parent=header,
+                    state=state,
+                    block=block,
+                    transactions=transactions,
+                    allow_missing_sealed=True,
+                )
+            except RemoteProtocolError as error:
+                raise Violation("L6", f"{node.name} cannot be replayed from genesis: {error}") from error
+            header, state = block.header, done.state
 
     def _judge(self, check: Callable[[T], None], subject: T) -> None:
         try:
@@ -100,7 +132,16 @@ class Watch:
     def _sees_datagram(self, sender: PublicKey, receiver: PublicKey, protocol: str, raw: bytes) -> None:
         if protocol == "consensus" and raw not in self._sent:
             self._sent.add(raw)
-            self._judge(self._hear, raw)
+            is_honest = self._seat[sender] not in self._cluster.traitors
+            self._judge(self._hear if is_honest else self._overhear, raw)
+
+    def _overhear(self, raw: bytes) -> None:
+        """What a traitor sends is no finding, but a certificate that verifies counts like any other."""
+        match decode_consensus(raw):
+            case Relay(certificate) if verify_certificate(certificate, self._committee):
+                self._see_certificate(certificate)
+            case _:
+                pass
 
     def _hear(self, raw: bytes) -> None:
         match decode_consensus(raw):
@@ -118,6 +159,8 @@ class Watch:
                 pass
 
     def _say(self, statement: Statement, signer: int) -> None:
+        if signer in self._cluster.traitors:
+            return
         phase = Phase(statement.phase)
         self.votes.hear(Said(statement.epoch, statement.view, phase, statement.block, signer))
 
