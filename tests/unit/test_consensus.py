@@ -16,7 +16,7 @@ from protocol.blocks import (
 from protocol.errors import LocalProtocolError
 from protocol.evidence import verify_evidence
 from protocol.keys import SIGNATURE_BYTES
-from protocol.messages.consensus import Relay, Vote
+from protocol.messages.consensus import ConsensusMessage, Relay, Vote
 from protocol.step import Now
 from protocol.tally import Tally
 from tests.consensus_world import NETWORK, ROOT, TIMEOUT_MS, World
@@ -172,7 +172,7 @@ def test_a_signature_that_does_not_verify_is_told_of_its_bearer_and_an_old_one_i
     wrong = Vote(true.statement, 1, bytes(SIGNATURE_BYTES))
     elsewhere = Committee(NetworkId(bytes(32)), 0, world.committee.validators)
     certificate = Certificate(statement, 0b0111, (wrong.signature,) * 3)
-    forged = [
+    forged: list[ConsensusMessage] = [
         wrong,
         Vote(true.statement, 2, true.signature),
         Ballot(elsewhere, world.keys[1], None).vote(view, BLOCK_A),
