@@ -24,8 +24,6 @@ MEMPOOL_TRANSACTIONS_MAX = 20_000
 MEMPOOL_PER_SENDER_MAX = 8_000
 AUDIT_HEAD_INTERVAL_MS = HOUR_MS
 STATE_ENTRY_BYTES_MAX = 16 * KIB  # the roster of MEMBERS_MAX members, all with a vote, is under 8 KiB
-SWEEP_MAX = 512  # pending transactions looked at again in one turn of consensus
-REJECTED_PER_BLOCK_MAX = 1_024  # that a proposer looks at in vain before it makes do with what it has
 
 # Wire frames, in bytes.
 NEGOTIATION_LINE_BYTES_MAX = 1 * KIB
@@ -39,6 +37,7 @@ CHUNK_FRAME_BYTES_MAX = 264 * KIB
 FETCH_REQUEST_BYTES_MAX = 4 * KIB
 LIGHT_REPLY_BYTES_MAX = 512 * KIB
 AUDIT_REPLY_BYTES_MAX = 512 * KIB
+MEMBERS_FRAME_BYTES_MAX = 64 * KIB
 
 # Catch-up by height.
 RANGE_BLOCKS_MAX = 256  # in one reply
@@ -53,6 +52,12 @@ MEMBERS_MAX = 64
 NAME_CHARS_MAX = 64
 ADDRESSES_MAX = 8
 ADDRESS_CHARS_MAX = 256
+INVITATION_LIFE_MS = 7 * DAY_MS  # of an invitation, unless its maker says otherwise
+INVITATION_LIFE_MS_MAX = 90 * DAY_MS
+CHANGE_LIFE_MS = 7 * DAY_MS  # at least, of a change of the membership that waits for approvals
+CHANGE_BYTES_MAX = 8 * KIB  # of the body of such a change: the card in it is the most
+CHANGES_PER_SPONSOR_MAX = 8  # that one member may have waiting at the same time
+SOFTWARE_CHARS_MAX = 32
 
 # Records.
 CHUNK_BYTES = 256 * KIB  # ciphertext of one chunk, tag included
@@ -78,7 +83,6 @@ HOLDERS = 3  # k: the issuing clinic and the best k - 1 others
 RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB
 SYNC_BYTES = 16 * MIB  # of ciphertext, at most, that a power cut may take back
 SERVES_MAX = 32  # fetches served at the same time
-SERVES_PER_PEER_MAX = 8  # to one peer, which may read as slowly as it likes
 SERVE_CHECK_BYTES = 4 * MIB  # between two looks whether a running fetch is still allowed
 SERVE_CHECK_S = 4.0
 REFUSAL_MS = 50  # a refusal leaves this long after its request, or a multiple where the disk is slow
@@ -126,11 +130,6 @@ OFFENCE_WINDOW_MS = 10 * MINUTE_MS
 OFFENDERS_MAX = 256  # remembered
 BLOCK_MS = 10 * MINUTE_MS
 MEMBER_BLOCK_MS = MINUTE_MS
-INBOX_MESSAGES_MAX = 2_048  # of one sender, waiting for consensus
-INBOX_BYTES_MAX = 8 * MIB
-INBOX_TURN_MAX = 128  # of one sender, in one turn
-FORWARDED_PER_MEMBER_PER_S = 5_000  # transactions that one member passes on
-FORWARDED_BURST = 40_000
 DATAGRAM_QUEUE_BYTES_MAX = 8 * MIB  # waiting for one member on one protocol
 GOSSIP_QUEUE_MAX = 256  # messages of one topic waiting for their reader
 GOSSIP_PER_PEER_PER_S = 100

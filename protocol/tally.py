@@ -22,15 +22,12 @@ class Tally:
     def __init__(self, committee: Committee) -> None:
         self.committee = committee
         self.evidence: list[Evidence] = []
-        self.is_forged = False
         self._votes: dict[tuple[int, Phase], dict[int, Vote]] = {}
         self._newest: dict[int, Vote] = {}
         self._certified: set[tuple[int, Phase]] = set()
 
     def add(self, vote: Vote) -> Certificate | None:
-        """Counts a statement; returns the certificate that it completes, if it does. `is_forged` then says
-        whether its signature was looked at and is wrong."""
-        self.is_forged = False
+        """Counts a statement; returns the certificate that it completes, if it does."""
         if not self._is_countable(vote):
             return None
         statement = vote.statement
@@ -41,7 +38,6 @@ class Tally:
             return None
         key = self.committee.validators[vote.signer]
         if not verify_statement(statement, vote.signature, key, self.committee.network):
-            self.is_forged = True
             return None
         if earlier is not None:
             self._keep_evidence(earlier, vote)
@@ -96,9 +92,9 @@ class Tally:
         # One contradiction convicts a validator; it could sign any number of them.
         key = self.committee.validators[first.signer]
         if all(item.vote_key != key for item in self.evidence):
-            signatures = (first.signature, second.signature)
+            network = self.committee.network
             self.evidence.append(
-                Evidence(self.committee.network, key, first.statement, second.statement, signatures)
+                Evidence(network, key, first.statement, first.signature, second.statement, second.signature)
             )
 
     def _certificate(self, statement: Statement) -> Certificate | None:
