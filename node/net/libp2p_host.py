@@ -7,7 +7,7 @@ its connection and never the process.
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, cast
@@ -140,6 +140,12 @@ class Libp2pTransport:
     def set_members(self, members: Sequence[PeerAddress]) -> None:
         """Replaces the members, before the transport runs or while it does."""
         self._links.set_members(members)
+
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        self._links.shut_out(peers)
+
+    def drop(self, peer: PublicKey) -> None:
+        self._links.drop(peer)
 
     def connected(self) -> Sequence[PublicKey]:
         return self._links.book.connected()
@@ -278,7 +284,7 @@ class Libp2pTransport:
         assert key is not None, "the upgrader admits no other identity"
         return self._links.book.peer(key, self._clock.elapsed_ms())
 
-    def _wrap(self, raw: INetStream, *, prepaid: float = 0) -> Libp2pStream:
+    def _wrap(self, raw: INetStream, *, prepaid: int = 0) -> Libp2pStream:
         """`prepaid` frames were paid for when the stream was opened."""
         peer, left = self._peer_of(raw), prepaid
 
@@ -334,8 +340,7 @@ class Libp2pTransport:
         await self._wrap(raw, prepaid=1).echo(PING_LENGTH)
 
     async def _open(self, key: PublicKey, protocol: str) -> Libp2pStream:
-        # What comes on it was asked for, and is nobody's request.
-        return self._wrap(await self._open_raw(key, self._protocol_id(protocol)), prepaid=math.inf)
+        return self._wrap(await self._open_raw(key, self._protocol_id(protocol)))
 
     async def _open_raw(self, key: PublicKey, protocol: TProtocol) -> NetStream:
         """A new stream with a connected peer. Raises as `open_stream` does."""
