@@ -11,6 +11,7 @@ from cli.audit import audit
 from cli.bench import bench
 from cli.client import AnsweredError
 from cli.demo import demo
+from cli.keys import keys
 from cli.my import my
 from cli.network import network
 from cli.node_commands import completion, daemon, init, start, status, stop, version
@@ -40,7 +41,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, peer, record, access, audit, my, demo, bench]
+COMMANDS += [network, peer, keys, record, access, audit, my, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

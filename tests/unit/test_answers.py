@@ -23,6 +23,7 @@ from protocol.armour import wrap
 from protocol.blocks import Genesis, network_id
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, Code
+from protocol.invitations import SignedInvitation
 from protocol.keys import PublicKey
 from tests.clinic_world import IDS, QUOTA_BYTES, MemoryTransport, Net, world_clock
 from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, opening
@@ -39,7 +40,15 @@ CLINIC_REQUESTS = {
     control.AccessShow,
     control.AuditList,
     control.AuditVerify,
+    control.NetworkInvite,
+    control.NetworkApprove,
+    control.NetworkSuspend,
+    control.NetworkRemove,
+    control.NetworkEvidence,
 }
+KEYS = control.KeysResult(
+    id="02", fingerprint="ab", vote_key="03", vote_fingerprint="cd", generation=0, is_protected=True
+)
 
 
 class Silence:
@@ -70,13 +79,29 @@ class Daemon:
             is_protected=False,
             clock=world_clock(),
         )
-        self.answers = Answers(own, join=self.join, stop=self.stop)
+        self.answers = Answers(own, self)
         self.was_joined: list[Genesis] = []
+        self.was_visited: list[SignedInvitation] = []
         self.is_stopping = False
 
     async def join(self, genesis: Genesis) -> None:
         await trio.lowlevel.checkpoint()
         self.was_joined.append(genesis)
+
+    async def visit(self, signed: SignedInvitation) -> Genesis:
+        await trio.lowlevel.checkpoint()
+        self.was_visited.append(signed)
+        return GENESIS
+
+    async def apply(self, signed: SignedInvitation) -> Clinic:
+        raise AssertionError("nobody applies here")
+
+    def keys(self) -> control.KeysResult:
+        return KEYS
+
+    async def rotate(self) -> control.KeysResult:
+        await trio.lowlevel.checkpoint()
+        return KEYS
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -151,10 +176,14 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
     match request_:
         case control.Status() | control.Peers() | control.Members() | control.Stop():
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
+        case control.KeysShow() | control.KeysRotate():
+            assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS
         case control.PeerBlock():
             assert await daemon.refuse(request_) == Code.NOT_INITIALISED
+        case control.NetworkInvitation() | control.NetworkApply():
+            assert await daemon.refuse(request_) == Code.INVITATION
         case _:
             is_own = (kind in CLINIC_REQUESTS) == (role == "clinic")
             assert await daemon.refuse(request_) == (Code.NOT_INITIALISED if is_own else Code.ROLE)
