@@ -173,7 +173,7 @@ class Links:
             try:
                 for key, dial in self._dials.items():
                     nursery.start_soon(self._keep_connected, key, dial)
-                nursery.start_soon(self._watch, swarm)
+                nursery.start_soon(self._watch)
                 if sockets:
                     nursery.start_soon(trio.serve_listeners, self._accept, sockets)
                 await trio.sleep_forever()
@@ -328,12 +328,11 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(link.connection.close)
 
-    async def _watch(self, swarm: PlainSwarm) -> None:
+    async def _watch(self) -> None:
         """Forgets who left, and counts again what nobody has read."""
         while True:
             await trio.sleep(WATCH_S)
             now_ms = self._clock.elapsed_ms()
-            swarm.forget_departed()
             self.book.forget_strangers(now_ms)
             self._door.forget(now_ms)
             self._count_unread()
