@@ -78,7 +78,8 @@ def build_block(
     """A block on `parent`, whose state is `state`, of candidates in their order while they fit.
 
     Candidates are transactions with their sealed bytes. A rejected one is left out and reported. From
-    the first that does not fit on they wait for a later block, since each may rest on those before.
+    the first that does not fit on they wait for a later block, since each may rest on those before; also
+    where too many were rejected, or one node's junk would hold up every proposer.
     `proposer` is a vote key; `time_ms` must be later than the parent's.
 
     Raises:
@@ -206,6 +207,8 @@ def _take(
     taken: list[tuple[VerifiedTransaction, bytes]] = []
     rejected: list[tuple[TransactionId, str]] = []
     for transaction, sealed in candidates:
+        if len(rejected) == limits.REJECTED_PER_BLOCK_MAX:
+            break
         if not is_named_sealed(transaction.body, sealed) or len(sealed) > limits.SEALED_BYTES_MAX:
             rejected.append((transaction.id, Rejection.SEALED))
             continue

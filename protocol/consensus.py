@@ -147,6 +147,7 @@ class Simplex:
         if header.proposer != key:
             return
         if not verify_statement(statement, proposal.signature, key, self.committee.network):
+            self._output.is_forged = True
             return
         if proposal.parent is not None:
             self._receive_certificate(proposal.parent, now)
@@ -169,8 +170,12 @@ class Simplex:
             self._output.sends.append((sender, Relay(root_certificate)))
 
     def _receive_certificate(self, certificate: Certificate, now: Now) -> None:
-        if self.certificates.is_news(certificate) and verify_certificate(certificate, self.committee):
+        if not self.certificates.is_news(certificate):
+            return
+        if verify_certificate(certificate, self.committee):
             self._learn(certificate, now)
+        elif certificate.statement.epoch == self.committee.epoch:
+            self._output.is_forged = True
 
     def _receive_block(self, block: Block) -> None:
         name = block_hash(block.header)
@@ -180,6 +185,7 @@ class Simplex:
 
     def _count(self, vote: Vote, now: Now) -> None:
         certificate = self.tally.add(vote)
+        self._output.is_forged |= self.tally.is_forged
         if certificate is not None:
             self._learn(certificate, now)
 

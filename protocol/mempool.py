@@ -54,11 +54,15 @@ class Pending:
 
 
 class Mempool:
-    """Pending transactions by id, in order of arrival, with a quota for each sender."""
+    """Pending transactions by id, with a quota for each sender, taken from the senders in turn.
+
+    Those of one sender keep their order. So whoever sends most waits longest, and nobody behind it.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[TransactionId, Pending] = {}
-        self._by_sender: dict[bytes, int] = {}
+        self._by_sender: dict[bytes, dict[TransactionId, Pending]] = {}
+        self._unswept: list[TransactionId] = []
         self.version = 0
 
     def __len__(self) -> int:
@@ -83,14 +87,14 @@ class Mempool:
         if name in self._pending:
             return False
         full = len(self._pending) >= limits.MEMPOOL_TRANSACTIONS_MAX
-        if full or self._by_sender.get(sender, 0) >= limits.MEMPOOL_PER_SENDER_MAX:
+        if full or len(self._by_sender.get(sender, ())) >= limits.MEMPOOL_PER_SENDER_MAX:
             raise UserError(
                 "too many transactions wait to become final",
                 "try again in a few seconds",
                 code=Code.LIMIT,
             )
         self._pending[name] = pending
-        self._by_sender[sender] = self._by_sender.get(sender, 0) + 1
+        self._by_sender.setdefault(sender, {})[name] = pending
         self.version += 1
         return True
 
@@ -100,10 +104,27 @@ class Mempool:
             if pending is None:
                 continue
             self.version += 1
-            self._by_sender[pending.sender] -= 1
-            if not self._by_sender[pending.sender]:
+            share = self._by_sender[pending.sender]
+            del share[name]
+            if not share:
                 del self._by_sender[pending.sender]
 
     def without(self, names: Container[TransactionId]) -> Iterator[Pending]:
-        """Pending transactions in order of arrival, those of `names` left out."""
-        return (item for name, item in self._pending.items() if name not in names)
+        """Pending transactions, one of each sender in turn, those of `names` left out."""
+        waiting = [iter(share.values()) for share in self._by_sender.values()]
+        while waiting:
+            goes_on: list[Iterator[Pending]] = []
+            for share in waiting:
+                found = next((item for item in share if item.transaction.id not in names), None)
+                if found is not None:
+                    yield found
+                    goes_on.append(share)
+            waiting = goes_on
+
+    def some(self, count: int) -> list[Pending]:
+        """Pending transactions that were not among the last ones given, `count` at most: called again and
+        again, it goes through all of them."""
+        if not self._unswept:
+            self._unswept = list(reversed(self._pending))
+        given, self._unswept = self._unswept[-count:], self._unswept[:-count]
+        return [self._pending[name] for name in reversed(given) if name in self._pending]

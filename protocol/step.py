@@ -46,7 +46,9 @@ class Output:
 
     `blocks` and `certificates` are what the record rests on; they are empty without one. `sends` go
     to the validator of that index, or to every other one where it is None. `behind` says that a
-    final block is known whose chain is not: catch up by height.
+    final block is known whose chain is not: catch up by height. `is_forged` says that the message came with
+    a signature of this epoch that does not verify: whoever sent it made it up, or passes on what it did
+    not check.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Output:
     sends: list[tuple[int | None, ConsensusMessage]] = field(default_factory=list)
     finalized: list[tuple[tuple[Block, ...], Certificate]] = field(default_factory=list)
     behind: bool = False
+    is_forged: bool = False
 
     def broadcast(self, message: ConsensusMessage) -> None:
         self.sends.append((None, message))

@@ -22,12 +22,15 @@ class Tally:
     def __init__(self, committee: Committee) -> None:
         self.committee = committee
         self.evidence: list[Evidence] = []
+        self.is_forged = False
         self._votes: dict[tuple[int, Phase], dict[int, Vote]] = {}
         self._newest: dict[int, Vote] = {}
         self._certified: set[tuple[int, Phase]] = set()
 
     def add(self, vote: Vote) -> Certificate | None:
-        """Counts a statement; returns the certificate that it completes, if it does."""
+        """Counts a statement; returns the certificate that it completes, if it does. `is_forged` then says
+        whether its signature was looked at and is wrong."""
+        self.is_forged = False
         if not self._is_countable(vote):
             return None
         statement = vote.statement
@@ -38,6 +41,7 @@ class Tally:
             return None
         key = self.committee.validators[vote.signer]
         if not verify_statement(statement, vote.signature, key, self.committee.network):
+            self.is_forged = True
             return None
         if earlier is not None:
             self._keep_evidence(earlier, vote)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from protocol import limits
 from protocol.blocks import Block, BlockHash, Header, block_hash
 from protocol.chain import Execution, build_block, execute_block
 from protocol.errors import LocalProtocolError, Rejected, RemoteProtocolError
@@ -160,8 +161,9 @@ class BlockTree:
         self._work = None
 
     def sweep(self, now: Now) -> None:
-        """Drops pending transactions that the final state no longer admits."""
-        for item in list(self.mempool):
+        """Drops pending transactions that the final state no longer admits: looks at some, in turn, for
+        all together could keep this node from voting in time."""
+        for item in self.mempool.some(limits.SWEEP_MAX):
             reason = self.rejection(item.transaction, now)
             if reason is not None:
                 self._drop(item.transaction.id, reason)

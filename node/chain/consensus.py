@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from node.chain.inbox import Inbox, Letter
 from node.chain.journal import VoteJournal
 from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.submissions import Submissions
@@ -17,6 +18,7 @@ from protocol import limits
 from protocol.blocks import Block, Certificate, Committee, Member, Statement, block_hash
 from protocol.codec import encode
 from protocol.consensus import Simplex
+from protocol.errors import RemoteProtocolError
 from protocol.evidence import Evidence
 from protocol.keys import PublicKey, SigningKey
 from protocol.memory import certified_by_other, foreign_statement
@@ -31,7 +33,6 @@ from protocol.step import Now, Output
 from protocol.tree import BlockTree, require_execution
 
 PROTOCOL = "consensus"
-INBOX_MAX = 4096
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +64,8 @@ class ConsensusService:
         self._on_behind, self._on_final = on_behind, on_final
         by_vote_key = {member.vote_key: member.id_key for member in members}
         self._peers = [by_vote_key[vote_key] for vote_key in committee.validators]
-        self._inbox: list[tuple[int | None, ConsensusMessage]] = []
+        self._inbox = Inbox()
+        self._forgers: set[PublicKey] = set()
         self._reconnected: set[int] = set()
         self._wake = trio.Event()
         self._turn = trio.Lock()
@@ -141,17 +143,24 @@ class ConsensusService:
 
     async def _receive(self, peer: PublicKey, payload: bytes) -> None:
         message = decode_consensus(payload)
-        sender = self._peers.index(peer) if peer in self._peers else None
+        now_ms = self._clock.elapsed_ms()
+        if peer in self._forgers:
+            self._forgers.discard(peer)
+            raise RemoteProtocolError("the peer sends signatures that do not verify")
         match message:
             case Forward(submissions):
+                if not self._inbox.may_forward(peer, len(submissions), now_ms):
+                    raise RemoteProtocolError("the peer passes on too many transactions")
                 await self._submissions.receive(peer, submissions)
             case Proposal(block) | BlockReply(block):
                 await self._submissions.check(block.transactions)
-        if len(self._inbox) < INBOX_MAX:
-            self._inbox.append((sender, message))
+        if self._inbox.put(Letter(peer, message, len(payload)), now_ms):
             self.wake()
         if isinstance(message, Proposal | BlockReply):
             await self._submissions.heed(message.block.transactions, peer)
+
+    def _index(self, peer: PublicKey) -> int | None:
+        return self._peers.index(peer) if peer in self._peers else None
 
     def _connected(self, peer: PublicKey) -> None:
         if peer in self._peers:
@@ -177,9 +186,14 @@ class ConsensusService:
         wake_ms = self.machine.wake_ms(now)
         if wake_ms is not None and wake_ms <= now.elapsed_ms:
             self._tree.sweep(now)
-        inbox, self._inbox = self._inbox, []
-        await self._look_for_copy(inbox)
-        outputs = [self.machine.receive(message, sender, now) for sender, message in inbox]
+        letters, outputs = self._inbox.take(), list[Output]()
+        await self._look_for_copy([letter.message for letter in letters])
+        for letter in letters:
+            outputs.append(self.machine.receive(letter.message, self._index(letter.sender), now))
+            if outputs[-1].is_forged:
+                self._forgers.add(letter.sender)
+        if not self._inbox.is_empty:
+            self.wake()
         reconnected, self._reconnected = sorted(self._reconnected), set()
         outputs.extend(self.machine.reconnected(peer, now) for peer in reconnected)
         outputs.append(self.machine.tick(now))
@@ -202,9 +216,9 @@ class ConsensusService:
         if any(output.behind for output in outputs):
             self._on_behind()
 
-    async def _look_for_copy(self, inbox: Sequence[tuple[int | None, ConsensusMessage]]) -> None:
+    async def _look_for_copy(self, messages: Sequence[ConsensusMessage]) -> None:
         """Before anything is signed: did others hear this key say what this node does not remember?"""
-        for _, message in inbox:
+        for message in messages:
             if self.machine.ballot is None:
                 return
             statement = foreign_statement(message, self.machine.ballot, self.machine.committee)

@@ -14,12 +14,12 @@ class TokenBucket:
         self._tokens = float(burst)
         self._filled_ms = now_ms
 
-    def take(self, now_ms: int) -> bool:
-        """Takes one token; False where there is none, and then nothing is taken."""
+    def take(self, now_ms: int, count: int = 1) -> bool:
+        """Takes so many tokens; False where there are fewer, and then nothing is taken."""
         self._fill(now_ms)
-        if self._tokens < 1:
+        if self._tokens < count:
             return False
-        self._tokens -= 1
+        self._tokens -= count
         return True
 
     def is_full(self, now_ms: int) -> bool:

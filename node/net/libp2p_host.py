@@ -284,7 +284,7 @@ class Libp2pTransport:
         assert key is not None, "the upgrader admits no other identity"
         return self._links.book.peer(key, self._clock.elapsed_ms())
 
-    def _wrap(self, raw: INetStream, *, prepaid: int = 0) -> Libp2pStream:
+    def _wrap(self, raw: INetStream, *, prepaid: float = 0) -> Libp2pStream:
         """`prepaid` frames were paid for when the stream was opened."""
         peer, left = self._peer_of(raw), prepaid
 
@@ -340,7 +340,8 @@ class Libp2pTransport:
         await self._wrap(raw, prepaid=1).echo(PING_LENGTH)
 
     async def _open(self, key: PublicKey, protocol: str) -> Libp2pStream:
-        return self._wrap(await self._open_raw(key, self._protocol_id(protocol)))
+        # What comes on it was asked for, and is nobody's request.
+        return self._wrap(await self._open_raw(key, self._protocol_id(protocol)), prepaid=math.inf)
 
     async def _open_raw(self, key: PublicKey, protocol: TProtocol) -> NetStream:
         """A new stream with a connected peer. Raises as `open_stream` does."""

@@ -16,6 +16,7 @@ from node.ports import Entropy, Offload, Stream, Transport
 from node.records.audit_log import AuditLog
 from node.records.gate import Admitted, Gate
 from node.records.pacing import wait_refusal_time
+from node.records.places import Places
 from node.records.runs import send_runs
 from node.records.vault import Vault
 from protocol import limits
@@ -63,7 +64,7 @@ class BlobServer:
     ) -> None:
         self._gate, self._vault, self._audit = gate, vault, audit
         self._entropy, self._offload, self._receive_push = entropy, offload, receive_push
-        self._serving = trio.Semaphore(limits.SERVES_MAX)
+        self._places = Places(limits.SERVES_MAX, limits.SERVES_PER_PEER_MAX)
         transport.serve(PROTOCOL, self.serve, strangers=True)
 
     async def serve(self, stream: Stream) -> None:
@@ -81,8 +82,7 @@ class BlobServer:
 
     async def drain(self) -> None:
         """Begins no more transfers, and returns when those that run have ended."""
-        for _ in range(limits.SERVES_MAX):
-            await self._serving.acquire()
+        await self._places.close()
 
     async def _answer(
         self, stream: Stream, signed: SignedFetchRequest, nonce: bytes, came_s: float
@@ -105,7 +105,7 @@ class BlobServer:
         """Sends what was asked for; returns why not all of it, or nothing. Raises TransportError."""
         admitted, request = transfer.admitted, transfer.admitted.fetch.request
         failure: ChartmeshError | None = None
-        async with self._serving, trio.open_nursery() as nursery:
+        async with self._places.taken_by(stream.peer), trio.open_nursery() as nursery:
             nursery.start_soon(transfer.watch, nursery.cancel_scope)
             try:
                 reader = await self._vault.open(admitted.issuer, admitted.content.root)

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from node.ports import GossipMessage
 from protocol import limits
+from protocol.blocks import NO_BLOCK, Phase, Statement
 from protocol.codec import encode
 from protocol.control import MyShare, MyStop
-from protocol.errors import ProtocolError, Rejected
+from protocol.errors import ProtocolError, Rejected, RemoteProtocolError
 from protocol.keys import SIGNATURE_BYTES, PublicKey, SigningKey
 from protocol.limits import DAY_MS
 from protocol.messages.blocks import FinalBlock
-from protocol.messages.consensus import Proposal, Submission
+from protocol.messages.consensus import BlockRequest, Forward, Proposal, Submission, Vote
 from protocol.transactions import GrantId, Revoke, TokenId, TransactionId, sign_transaction
 from tests.sim.light_world import LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
@@ -124,5 +125,36 @@ def test_what_the_ledger_would_not_take_is_not_spread_for_strangers() -> None:
             await services(cluster.nodes[0]).submissions.submit(raw, b"", sender=b"stranger")
         await trio.sleep(1)
         assert not any(services(node).denials._early for node in cluster.nodes[1:])
+
+    play(story)
+
+
+def test_a_member_that_sends_forged_votes_is_dropped_and_one_that_sends_true_ones_is_not() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        own, rogue = services(cluster.nodes[0]), cluster.nodes[1].identity
+        view = own.consensus.machine.view + 1
+        vote = Vote(Statement(0, view, Phase.NULL, NO_BLOCK), 1, bytes(SIGNATURE_BYTES))
+        await own.consensus._receive(rogue, encode(vote))
+        await trio.sleep(0.1)
+        with pytest.raises(RemoteProtocolError, match="do not verify"):
+            await own.consensus._receive(rogue, encode(vote))
+        await own.consensus._receive(cluster.nodes[2].identity, encode(BlockRequest(NO_BLOCK)))
+        await issue(someone, cluster.nodes[0], "Letter")
+
+    play(story)
+
+
+def test_a_member_that_passes_on_more_than_anyone_could_sign_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        monkeypatch.setattr(limits, "FORWARDED_BURST", 4)
+        own, rogue = services(cluster.nodes[0]), PublicKey(b"\x01" + b"r" * 32)
+        junk = Revoke(TokenId(bytes(32)), GrantId(bytes(32)))
+        raw = sign_transaction(junk, (SigningKey(bytes(32)),), someone.chain.network)
+        flood = encode(Forward((Submission(raw, b""),) * 4))
+        await own.consensus._receive(rogue, flood)
+        with pytest.raises(RemoteProtocolError, match="too many"):
+            await own.consensus._receive(rogue, flood)
 
     play(story)

@@ -113,6 +113,14 @@ def limited(block_bytes_max: int) -> tuple[Header, LedgerState]:
     return FIRST, LedgerState(START.network, NetworkLimits(block_bytes_max=block_bytes_max), START.entries)
 
 
+def test_junk_before_good_ones_is_looked_at_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REJECTED_PER_BLOCK_MAX", 3)
+    junk = [grant(mint(number).token, 1, keys(number).owner) for number in range(5)]
+    built = build(FIRST, START, [ANNE, *junk, BERT])
+    assert built.block.transactions == (ANNE.transaction.raw,)
+    assert len(built.rejected) == 3
+
+
 def test_a_block_is_filled_up_to_its_size_and_no_further() -> None:
     patients = [mint(("full", number)) for number in range(20)]
     for count in (1, 5, 20):

@@ -3,9 +3,21 @@
 import pytest
 
 from protocol.ballot import Ballot
-from protocol.blocks import BlockHash, Committee, block_hash
+from protocol.blocks import (
+    NO_BLOCK,
+    BlockHash,
+    Certificate,
+    Committee,
+    NetworkId,
+    Phase,
+    Statement,
+    block_hash,
+)
 from protocol.errors import LocalProtocolError
 from protocol.evidence import verify_evidence
+from protocol.keys import SIGNATURE_BYTES
+from protocol.messages.consensus import ConsensusMessage, Relay, Vote
+from protocol.step import Now
 from protocol.tally import Tally
 from tests.consensus_world import NETWORK, ROOT, TIMEOUT_MS, World
 
@@ -147,6 +159,30 @@ def test_a_validator_that_contradicts_itself_without_end_leaves_one_proof() -> N
     assert [item.vote_key for item in tally.evidence] == [world.keys[0].public, world.keys[1].public]
     for item in tally.evidence:
         verify_evidence(item)
+
+
+def test_a_signature_that_does_not_verify_is_told_of_its_bearer_and_an_old_one_is_not() -> None:
+    world = World(4, seed=0)
+    world.submit(b"one")
+    world.run_until(3_000)
+    machine, now = world.nodes[0].machine, Now(3_000, 3_000)
+    view, liar = machine.view + 1, Ballot(world.committee, world.keys[1], None)
+    true = liar.vote(view, BLOCK_A)
+    statement = Statement(0, view, Phase.NULL, NO_BLOCK)
+    wrong = Vote(true.statement, 1, bytes(SIGNATURE_BYTES))
+    elsewhere = Committee(NetworkId(bytes(32)), 0, world.committee.validators)
+    certificate = Certificate(statement, 0b0111, (wrong.signature,) * 3)
+    forged: list[ConsensusMessage] = [
+        wrong,
+        Vote(true.statement, 2, true.signature),
+        Ballot(elsewhere, world.keys[1], None).vote(view, BLOCK_A),
+        Relay(certificate),
+    ]
+    assert [machine.receive(item, 1, now).is_forged for item in forged] == [True] * 4
+    old = Certificate(Statement(7, view, Phase.NULL, NO_BLOCK), 0b0111, certificate.signatures)
+    assert not machine.receive(Relay(old), 1, now).is_forged
+    assert not machine.receive(true, 1, now).is_forged
+    assert not machine.receive(true, 1, now).is_forged
 
 
 def test_a_node_that_only_follows_keeps_no_certificate_of_the_past() -> None:

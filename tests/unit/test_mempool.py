@@ -24,6 +24,28 @@ def test_transactions_leave_in_the_order_they_came_and_once() -> None:
     assert list(pool) == items[1:]
 
 
+def test_who_sent_much_holds_up_nobody_who_sent_little() -> None:
+    pool = Mempool()
+    many = [pending(number, b"many") for number in range(5)]
+    few = [pending(number, b"few") for number in range(10, 12)]
+    for item in many + few:
+        pool.add(item)
+    left_out = {many[0].transaction.id}
+    assert list(pool.without(left_out)) == [many[1], few[0], many[2], few[1], many[3], many[4]]
+
+
+def test_looking_through_it_by_and_by_sees_all_once() -> None:
+    pool = Mempool()
+    items = [pending(number) for number in range(5)]
+    for item in items:
+        pool.add(item)
+    assert pool.some(2) == items[:2]
+    pool.remove([items[2].transaction.id])
+    assert pool.some(2) == items[3:4]
+    assert pool.some(2) == items[4:]
+    assert pool.some(2) == items[:2]
+
+
 def test_one_sender_cannot_fill_the_mempool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMPOOL_PER_SENDER_MAX", 2)
     pool = Mempool()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
+from protocol import limits
 from protocol.blocks import Block, block_hash
 from protocol.chain import genesis_header
 from protocol.errors import RemoteProtocolError
@@ -147,6 +148,17 @@ def test_sweeping_drops_what_became_impossible_and_keeps_the_rest() -> None:
     bench.tree.sweep(NOW)
     assert [item.transaction.id for item in bench.mempool] == [good.transaction.id]
     assert set(bench.rejected) == {bad.transaction.id}
+
+
+def test_sweeping_looks_at_so_many_and_goes_on_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SWEEP_MAX", 2)
+    bench = Bench()
+    bench.offer(*(grant(mint(number).token, 1, keys(number).owner) for number in range(5)))
+    left: list[int] = []
+    for _ in range(3):
+        bench.tree.sweep(NOW)
+        left.append(len(bench.mempool))
+    assert left == [3, 1, 0]
 
 
 def test_a_new_root_forgets_its_rivals_and_its_transactions() -> None:
