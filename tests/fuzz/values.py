@@ -105,7 +105,9 @@ class Maker:
         if origin in (typing.Union, types.UnionType):
             return self._value(self.pick(typing.get_args(hint)), name)
         if origin is tuple:
-            item = typing.get_args(hint)[0]
+            item, *more = typing.get_args(hint)
+            if more != [...]:
+                return tuple(self._value(each, name) for each in (item, *more))
             return tuple(self._value(item, name) for _ in range(self._dice.randint(0, 3)))
         if isinstance(hint, type) and issubclass(hint, Wire):
             return self.make(hint)
@@ -234,6 +236,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     blocks.Header: lambda _maker, _fields: {"version": blocks.VERSION},
     blocks.Member: _member,
     blocks.Statement: _statement,
+    blocks_messages.BlocksRequest: lambda _maker, fields: {"last": fields["height"] + 7},
     blocks_messages.BlocksReply: lambda maker, _fields: {
         "blocks": maker.some(blocks.Block),
         "certificate": maker.make(blocks.Certificate),
