@@ -8,6 +8,7 @@ import click
 from cli import render
 from cli.access import access
 from cli.audit import audit
+from cli.backup import backup
 from cli.bench import bench
 from cli.client import AnsweredError
 from cli.demo import demo
@@ -18,6 +19,7 @@ from cli.node_commands import completion, daemon, init, start, status, stop, ver
 from cli.peers import peer, peers
 from cli.record import record
 from cli.settings import shared_options
+from cli.store import store
 from protocol import exits
 from protocol.control import ErrorReply, encode_document
 from protocol.errors import ChartmeshError, Code
@@ -41,7 +43,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, peer, keys, record, access, audit, my, demo, bench]
+COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

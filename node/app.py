@@ -14,10 +14,12 @@ import trio
 
 from node import collector, paths
 from node.adapters import SystemClock, SystemEntropy, ThreadOffload
+from node.backup.create import Subject
 from node.clinic import Clinic
 from node.config import Config
 from node.control.answers import Answers, Joined
 from node.control.joining import Part
+from node.control.keeping import Keeping, keeping_of
 from node.control.server import ControlServer
 from node.control.status import Self
 from node.founding import TERMS_HASH, check_same_network, keep_genesis, load_genesis
@@ -30,8 +32,9 @@ from node.members.vote_keys import VoteKeys
 from node.parts import Parts, RunningPart
 from node.store.report import storage_warnings
 from node.systemd import supervisor
+from node.version import program_version
 from protocol import limits
-from protocol.blocks import Genesis
+from protocol.blocks import Genesis, network_id
 from protocol.control import KeysResult
 from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
 from protocol.invitations import SignedInvitation, check_invitation, verify_invitation
@@ -66,6 +69,7 @@ class Daemon:
     def __init__(self, config: Config, keys: ClinicKeys | WalletKeys, passphrase: bytes | None) -> None:
         self._config, self._clock = config, SystemClock()
         entropy, offload = SystemEntropy(), ThreadOffload()
+        self._offload = offload
         self._parts = Parts(config, self._clock, entropy, offload)
         self._keys: VoteKeys | WalletKeys = (
             keys
@@ -235,7 +239,7 @@ class Daemon:
                 part = self._parts.light(genesis, keys)
         await self._nursery.start(part.run)
         self._part = part
-        self._answers.joined = Joined(part.node, part.transport)
+        self._answers.joined = Joined(part.node, part.transport, self._keeping(part.node, genesis))
         _log.info("in the network %s as %s", genesis.name, type(part.node).__name__)
         match part.node:
             case Applicant() as applicant:
@@ -272,6 +276,19 @@ class Daemon:
                 self._rotated.set()
                 return
             await ledger.wait_advanced()
+
+    def _keeping(self, node: Part, genesis: Genesis) -> Keeping:
+        subject = Subject(
+            role=self._own.role,
+            id=self._own.identity.hex(),
+            name=self._own.name,
+            network=network_id(genesis).hex(),
+            program=program_version(),
+            data_dir=self._config.node.data_dir,
+        )
+        return keeping_of(
+            node, subject, quota_bytes=self._own.quota_bytes, clock=self._clock, offload=self._offload
+        )
 
     def _clinic_keys(self) -> VoteKeys:
         """Raises UserError ROLE where this is no clinic."""

@@ -6,6 +6,7 @@ from typing import Protocol, assert_never
 
 from node.clinic import Clinic
 from node.control.joining import Door, Part, apply_with, look_at_invitation
+from node.control.keeping import Keeping
 from node.control.membership import MembershipAnswers
 from node.control.status import (
     Self,
@@ -29,6 +30,7 @@ from protocol.control import (
     AnyRequest,
     AuditList,
     AuditVerify,
+    BackupCreate,
     Document,
     KeysRotate,
     KeysShow,
@@ -61,6 +63,8 @@ from protocol.control import (
     StatusResult,
     Stop,
     StopResult,
+    StoreStat,
+    StoreVerify,
 )
 from protocol.errors import Code, UserError
 from protocol.keys import KEY_BYTES, PublicKey
@@ -88,6 +92,7 @@ class Joined:
 
     node: Part
     peerage: Peerage
+    keeping: Keeping
 
 
 class Answers:
@@ -113,6 +118,12 @@ class Answers:
             case Stop():
                 self._door.stop()
                 return StopResult()
+            case BackupCreate():
+                return await self._keeping().backups.create(request, exchange)
+            case StoreStat():
+                return self._keeping().stores.stat()
+            case StoreVerify():
+                return await self._keeping().stores.verify(exchange)
             case NetworkJoin() | NetworkInvitation() | NetworkApply() | KeysShow() | KeysRotate():
                 return await self._answer_door(request)
             case (
@@ -205,6 +216,12 @@ class Answers:
     async def _join_network(self, genesis: Genesis) -> NetworkJoinResult:
         await self._door.join(genesis)
         return joined(genesis)
+
+    def _keeping(self) -> Keeping:
+        """Raises UserError NOT_INITIALISED: before there is a network there are no databases."""
+        if self.joined is None:
+            raise _no_network()
+        return self.joined.keeping
 
     def _clinic(self) -> Clinic:
         """Raises UserError ROLE or NOT_INITIALISED where this is no running clinic."""

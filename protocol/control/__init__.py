@@ -3,6 +3,7 @@
 results    what the daemon answers; each JSON document is what `--json` prints; those about the
            membership are in `membership`
 requests   what the CLI asks; each names its result type
+keeping    what the daemon answers about its databases and backups
 frames     how both, and bulk bytes, travel on the control socket
 
 One connection carries one exchange. The client sends one JSON frame (a request) and, where the
@@ -25,6 +26,14 @@ from protocol.control.frames import (
     frame,
     utc,
 )
+from protocol.control.keeping import (
+    BackupFileItem,
+    BackupResult,
+    DatabaseItem,
+    DatabaseVerdict,
+    StoreStatResult,
+    StoreVerifyResult,
+)
 from protocol.control.membership import (
     ChangeItem,
     EvidenceItem,
@@ -44,6 +53,7 @@ from protocol.control.requests import (
     Ask,
     AuditList,
     AuditVerify,
+    BackupCreate,
     KeysRotate,
     KeysShow,
     Members,
@@ -70,6 +80,8 @@ from protocol.control.requests import (
     RecordShow,
     Status,
     Stop,
+    StoreStat,
+    StoreVerify,
     result_of,
     takes_content,
 )
@@ -121,7 +133,12 @@ __all__ = [
     "AuditListResult",
     "AuditVerify",
     "AuditVerifyResult",
+    "BackupCreate",
+    "BackupFileItem",
+    "BackupResult",
     "ChangeItem",
+    "DatabaseItem",
+    "DatabaseVerdict",
     "Document",
     "ErrorReply",
     "EvidenceItem",
@@ -184,6 +201,10 @@ __all__ = [
     "Stop",
     "StopResult",
     "Stopped",
+    "StoreStat",
+    "StoreStatResult",
+    "StoreVerify",
+    "StoreVerifyResult",
     "data_frames",
     "decode_reply",
     "decode_request",

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol import limits
+from protocol.control.keeping import BackupResult, StoreStatResult, StoreVerifyResult
 from protocol.control.membership import (
     KeysResult,
     MembersResult,
@@ -143,6 +144,21 @@ class AuditVerify(Ask[AuditVerifyResult], frozen=True, kw_only=True, tag="audit-
     pass
 
 
+class BackupCreate(Ask[BackupResult], frozen=True, kw_only=True, tag="backup-create"):
+    """`path` is an absolute path of a folder that is new or empty, on the daemon's side."""
+
+    path: Annotated[str, Meta(pattern="^/", max_length=limits.PATH_CHARS_MAX)]
+    blobs: bool = False
+
+
+class StoreStat(Ask[StoreStatResult], frozen=True, kw_only=True, tag="store-stat"):
+    pass
+
+
+class StoreVerify(Ask[StoreVerifyResult], frozen=True, kw_only=True, tag="store-verify"):
+    """Reads every entry of every database."""
+
+
 class NetworkJoin(Ask[NetworkJoinResult], frozen=True, kw_only=True, tag="network-join"):
     """`genesis` is the genesis file's text."""
 
@@ -252,6 +268,9 @@ AnyRequest = (
     | AccessShow
     | AuditList
     | AuditVerify
+    | BackupCreate
+    | StoreStat
+    | StoreVerify
     | NetworkJoin
     | NetworkInvite
     | NetworkInvitation

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
+from node.backup.create import Backups, Subject
 from node.clinic import Clinic
 from node.control.answers import Answers, Joined
+from node.control.keeping import Keeping
 from node.control.status import Self
+from node.control.stores import StoreViews
 from node.founding import read_genesis
 from node.keystore import Keyring
 from node.net.offenders import Offence
@@ -116,6 +120,15 @@ class Daemon:
         return raised.value.code
 
 
+def keeping(folder: Path, **databases: MemoryStore) -> Keeping:
+    """What keeps these databases of clinic 0, whose data directory is `folder`."""
+    subject = Subject("clinic", IDS[0].hex(), "clinic-0", NETWORK.hex(), "1", folder)
+    return Keeping(
+        Backups(subject=subject, databases=databases, clock=world_clock(), offload=InlineOffload()),
+        StoreViews(databases=databases, data_dir=folder, offload=InlineOffload(), used=lambda: (1, 2)),
+    )
+
+
 @dataclass
 class Peerage:
     """Peers, an offender, and whom the administrator kept out for how long."""
@@ -159,7 +172,8 @@ async def joined(nursery: trio.Nursery) -> Daemon:
     part = clinic(net)
     for peer in IDS[1:3]:
         MemoryTransport(net, peer)
-    daemon.answers.joined = Joined(part, Peerage([connection(IDS[1]), connection(PublicKey(bytes(33)))]))
+    peerage = Peerage([connection(IDS[1]), connection(PublicKey(bytes(33)))])
+    daemon.answers.joined = Joined(part, peerage, keeping(Path()))
     return daemon
 
 
@@ -180,7 +194,7 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS
-        case control.PeerBlock():
+        case control.PeerBlock() | control.BackupCreate() | control.StoreStat() | control.StoreVerify():
             assert await daemon.refuse(request_) == Code.NOT_INITIALISED
         case control.NetworkInvitation() | control.NetworkApply():
             assert await daemon.refuse(request_) == Code.INVITATION
@@ -277,7 +291,7 @@ async def test_a_small_network_says_what_it_does_not_tolerate(
     count: int, words: str, nursery: trio.Nursery, autojump_clock: trio.abc.Clock
 ) -> None:
     daemon, genesis = Daemon(), replace(GENESIS, members=GENESIS.members[:count])
-    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), Peerage())
+    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), Peerage(), keeping(Path()))
     status = await daemon.ask(control.Status())
     assert status.network == network_id(genesis).hex()
     assert any(words in warning for warning in status.warnings)

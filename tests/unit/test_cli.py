@@ -80,6 +80,8 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
     wanted += [f"access {name}" for name in ("list", "show")]
     wanted += [f"audit {name}" for name in ("list", "verify")]
+    wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
+    wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
     assert found == set(wanted)
     assert all(command.help for _, command in leaves(chartmesh))

@@ -43,6 +43,9 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.AccessShow(id=TOKEN),
     control.AuditList(record=TOKEN, patient="p", by="u", since_ms=0),
     control.AuditVerify(),
+    control.BackupCreate(path="/mnt/backup", blobs=True),
+    control.StoreStat(),
+    control.StoreVerify(),
     control.NetworkJoin(genesis="text"),
     control.NetworkInvite(expires_ms=1),
     control.NetworkInvitation(code="CM1ABC"),
@@ -145,6 +148,29 @@ RESULTS: dict[type, control.Document] = {
         head="ff",
     ),
     control.AuditVerifyResult: control.AuditVerifyResult(entries=1, ok=False, head="ff", bad=1),
+    control.BackupResult: control.BackupResult(
+        path="/mnt/backup",
+        role="clinic",
+        id="02",
+        name="a",
+        network=TOKEN,
+        time=control.utc(1),
+        height=4,
+        audit_entries=1,
+        root="ff",
+        files=(control.BackupFileItem(name="keys", bytes=3, sha256="ff"),),
+    ),
+    control.StoreStatResult: control.StoreStatResult(
+        databases=(control.DatabaseItem(name="ledger", bytes=3),),
+        free_bytes=9,
+        low_water_bytes=3,
+        vital_bytes=1,
+        used_bytes=1,
+        quota_bytes=9,
+    ),
+    control.StoreVerifyResult: control.StoreVerifyResult(
+        ok=False, databases=(control.DatabaseVerdict(name="ledger", entries=3, problem="damaged"),)
+    ),
     control.NetworkJoinResult: control.NetworkJoinResult(
         network=TOKEN, name="n", members=4, quorum=3, joined=True
     ),
