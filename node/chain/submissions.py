@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.chain.checking import check_signatures
 from node.chain.denials import Denials
 from node.ports import Offload, Store, TaskStatus, Transport
 from node.store import layout
@@ -34,7 +35,6 @@ PROTOCOL = "consensus"
 FORWARD_BYTES_MAX = 128 * limits.KIB
 FORWARD_AGAIN_S = 3.0
 SUBMISSION_BYTES_MAX = limits.TRANSACTION_BYTES_MAX + limits.SEALED_BYTES_MAX + limits.KIB
-VERIFY_TOGETHER_MIN = 16
 NARROWING = (Revoke, Suspend)  # what counts from sight on
 
 WhyNot = Callable[[VerifiedTransaction], str | None]
@@ -159,14 +159,7 @@ class Submissions:
         Raises:
             Malformed: not a transaction, or a signature is wrong.
         """
-        unseen = self._verified.unseen(transactions)
-        if len(unseen) < VERIFY_TOGETHER_MIN:
-            for raw in unseen:
-                self._verified.verify(raw)
-            return
-        check = self._verified.check
-        for transaction in await self._offload.run(lambda: [check(raw) for raw in unseen]):
-            self._verified.add(transaction)
+        await check_signatures(self._verified, self._offload, transactions)
 
     async def heed(self, transactions: Sequence[bytes], peer: PublicKey) -> None:
         """Checks what `peer` sent and heeds the revocations and suspensions in it: each counts from sight
