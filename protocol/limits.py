@@ -39,7 +39,6 @@ CHUNK_FRAME_BYTES_MAX = 264 * KIB
 FETCH_REQUEST_BYTES_MAX = 4 * KIB
 LIGHT_REPLY_BYTES_MAX = 512 * KIB
 AUDIT_REPLY_BYTES_MAX = 512 * KIB
-MEMBERS_FRAME_BYTES_MAX = 64 * KIB
 
 # Catch-up by height.
 RANGE_BLOCKS_MAX = 256  # in one reply
@@ -54,12 +53,6 @@ MEMBERS_MAX = 64
 NAME_CHARS_MAX = 64
 ADDRESSES_MAX = 8
 ADDRESS_CHARS_MAX = 256
-INVITATION_LIFE_MS = 7 * DAY_MS  # of an invitation, unless its maker says otherwise
-INVITATION_LIFE_MS_MAX = 90 * DAY_MS
-CHANGE_LIFE_MS = 7 * DAY_MS  # at least, of a change of the membership that waits for approvals
-CHANGE_BYTES_MAX = 8 * KIB  # of the body of such a change: the card in it is the most
-CHANGES_PER_SPONSOR_MAX = 8  # that one member may have waiting at the same time
-SOFTWARE_CHARS_MAX = 32
 
 # Records.
 CHUNK_BYTES = 256 * KIB  # ciphertext of one chunk, tag included
@@ -102,6 +95,7 @@ FINAL_S = 10.0  # for a new record to become final, before its clinic is told th
 CONNECT_S = 5.0
 STREAM_OPEN_S = 5.0
 IDLE_READ_S = 15.0
+MUXER_FRAME_S = 6.0  # for the body of a frame; a peer that is slower answers no ping in time either
 WRITE_S = 15.0
 REQUEST_S = 10.0
 SHUTDOWN_GRACE_S = 5.0
@@ -113,7 +107,7 @@ STRANGER_REQUESTS_PER_S = 20
 STRANGER_REQUESTS_BURST = 40
 PEER_BUFFER_BYTES_MAX = 32 * MIB
 STRANGER_BUFFER_BYTES_MAX = MIB  # of one stranger, arrived and not yet read or not yet a whole frame
-STRANGERS_BUFFER_BYTES_MAX = 24 * MIB  # of all strangers together
+STRANGERS_BUFFER_BYTES_MAX = 16 * MIB  # of all strangers together
 STRANGER_WINDOW_BYTES = 256 * KIB  # of one stream: a stranger's requests are short
 MEMBER_REQUESTS_PER_S = 4_000  # frames
 MEMBER_REQUESTS_BURST = 16_000
@@ -156,7 +150,6 @@ CONTROL_CONNECTIONS_MAX = 64
 CONTROL_ROWS_DEFAULT = 1_000
 CONTROL_ROWS_MAX = 10_000
 CONTROL_NAME_CHARS_MAX = 128
-PATH_CHARS_MAX = 4096
 RECEIVE_CODE_CHARS_MAX = 32 * KIB
 GENESIS_CHARS_MAX = 384 * KIB
 

@@ -96,9 +96,9 @@ class Tally:
         # One contradiction convicts a validator; it could sign any number of them.
         key = self.committee.validators[first.signer]
         if all(item.vote_key != key for item in self.evidence):
-            network = self.committee.network
+            signatures = (first.signature, second.signature)
             self.evidence.append(
-                Evidence(network, key, first.statement, first.signature, second.statement, second.signature)
+                Evidence(self.committee.network, key, first.statement, second.statement, signatures)
             )
 
     def _certificate(self, statement: Statement) -> Certificate | None:

@@ -10,7 +10,6 @@ from node.chain.gossip import GossipService
 from node.chain.journal import VoteJournal
 from node.chain.ledger import Ledger
 from node.chain.submissions import Submissions
-from node.chain.suspensions import Suspensions
 from node.chain.sync import SyncService
 from node.ports import Ports, TaskStatus
 from protocol.access import Freshness
@@ -36,8 +35,7 @@ class LedgerServices:
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
         self.mempool = Mempool()
-        self.suspensions = Suspensions(self.ledger, store)
-        self.denials = Denials(self.ledger, self.suspensions)
+        self.denials = Denials(self.ledger)
         self.submissions = self._build_submissions()
         self.sync = SyncService(
             transport=ports.transport,
@@ -67,7 +65,7 @@ class LedgerServices:
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
             is_final=lambda name: self.ledger.position(name) is not None,
-            on_narrowing=self.gossip.publish_urgent,
+            on_revoked=self.gossip.publish_revocation,
         )
 
     def freshness(self) -> Freshness:

@@ -44,6 +44,12 @@ class FrameReader:
         """What was read and not yet handed out."""
         return len(self._buffer)
 
+    def forget(self) -> None:
+        """Gives back what was read: the stream is over. Whoever holds a failed reader would else hold that
+        too, and cut-off peers are many where there is an attack."""
+        self._buffer.clear()
+        self._is_over = True
+
     async def begin(self) -> None:
         """Returns once the next frame has begun, or the stream has ended. Cancelled, it loses nothing."""
         if not self._buffer and not self._is_over:

@@ -6,14 +6,13 @@ from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.abc import INetStream
-from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
-from node.net.libp2p_guards import GOSSIP_RPC_BYTES_MAX, Report, identity_of, peer_id
+from node.net.libp2p_guards import GOSSIP_RPC_BYTES_MAX, QuietHost, Report, identity_of, peer_id
 from protocol import limits
 from protocol.codec import digest
 from protocol.errors import RemoteProtocolError
@@ -27,7 +26,7 @@ class GuardedPubsub(Pubsub):
 
     def __init__(
         self,
-        host: BasicHost,
+        host: QuietHost,
         router: GossipSub,
         *,
         topics: frozenset[str],
@@ -59,6 +58,7 @@ class GuardedPubsub(Pubsub):
         self._joining: dict[ID, trio.Lock] = {}
         self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
         self._report_mistake = report
+        host.judge = self.judge
 
     async def stream_handler(self, stream: INetStream) -> None:
         peer = stream.muxed_conn.peer_id
@@ -84,14 +84,20 @@ class GuardedPubsub(Pubsub):
         if not self._is_msg_seen(msg):
             self._report_mistake(forwarder, RemoteProtocolError("gossip that its author did not sign"))
 
-    def handle_subscription(self, origin_id: ID, sub_message: rpc_pb2.RPC.SubOpts) -> None:
-        self.require_control(origin_id, 1)
-        super().handle_subscription(origin_id, sub_message)
+    def judge(self, rpc: rpc_pb2.RPC, peer: ID) -> None:
+        """Looks at all that a peer says at once, before the library does.
 
-    def require_control(self, peer: ID, names: int) -> None:
-        """Raises RemoteProtocolError where a peer says too much beside its messages: `names` at once."""
-        key = identity_of(peer)
-        if names > limits.GOSSIP_NAMES_MAX or key is None or not self._may_control(key):
+        Raises:
+            RemoteProtocolError: that is too much beside its messages, which have a quota of their own.
+        """
+        key, control = identity_of(peer), rpc.control
+        lists = (control.ihave, control.iwant, control.idontwant)
+        names = sum(len(one.messageIDs) for kind in lists for one in kind)
+        names += len(control.graft) + len(control.prune) + len(rpc.publish)
+        is_beside = not rpc.publish or rpc.HasField("control") or bool(rpc.subscriptions)
+        if names > limits.GOSSIP_NAMES_MAX or len(rpc.subscriptions) > 2 * len(self._topics):
+            raise RemoteProtocolError("the peer floods gossip with names")
+        if key is None or (is_beside and not self._may_control(key)):
             raise RemoteProtocolError("the peer floods gossip with requests")
 
     def join(self, member: PublicKey) -> None:
@@ -158,22 +164,9 @@ def message_id(message: rpc_pb2.Message) -> bytes:
     return digest("gossip", len(topic).to_bytes(4, "big"), topic, message.data)
 
 
-class GuardedRouter(GossipSub):
-    """Counts what a peer asks and announces before any of it is looked at."""
-
-    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
-        control = rpc.control
-        named = (control.ihave, control.iwant, control.idontwant)
-        names = sum(len(one.messageIDs) for kind in named for one in kind)
-        cast(GuardedPubsub, self.pubsub).require_control(
-            sender_peer_id, names + len(control.graft) + len(control.prune)
-        )
-        await super().handle_rpc(rpc, sender_peer_id)
-
-
 def build_router() -> GossipSub:
     """GossipSub 1.1 for a few dozen clinics. Adaptive gossip and spam protection slow a small mesh down."""
-    return GuardedRouter(
+    return GossipSub(
         protocols=[PROTOCOL_ID_V11],
         degree=6,
         degree_low=4,

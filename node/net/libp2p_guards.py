@@ -22,7 +22,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.abc import Reader
-from libp2p.io.exceptions import IncompleteReadError, IOException
+from libp2p.io.exceptions import IncompleteReadError, IOException, MessageTooLarge
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -30,6 +30,7 @@ from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
 from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID, PROTOCOL_NOT_FOUND_MSG
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.transport.exceptions import MuxerUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
@@ -38,7 +39,7 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from node.net.libp2p_muxer import CalmStream, GuardedYamux, MuxerRules
 from node.net.libp2p_socket import BufferedTcpStream
 from protocol import limits
-from protocol.errors import TransportError
+from protocol.errors import RemoteProtocolError, TransportError
 from protocol.keys import ED25519, PublicKey
 
 PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
@@ -159,6 +160,7 @@ class QuietHost(BasicHost):
     """A host that asks nobody to identify itself, so nobody fills its address book.
 
     `open_stream` opens the streams of gossip: on the connection that is to stay, and never by dialling.
+    `judge` is asked about all that comes in on them, and refuses by raising.
     """
 
     def __init__(
@@ -166,6 +168,7 @@ class QuietHost(BasicHost):
     ) -> None:
         super().__init__(**options)
         self._open_stream = open_stream
+        self.judge: Callable[[rpc_pb2.RPC, ID], None] = lambda _rpc, _peer: None
 
     async def new_stream(self, peer_id: ID, protocol_ids: Sequence[TProtocol]) -> INetStream:
         """Raises SwarmException, after which gossip tries again."""
@@ -200,6 +203,11 @@ class PlainSwarm(Swarm):
         super()._init_connection_management()
         self.auto_connector = NoConnector(self)
 
+    def forget_departed(self) -> None:
+        """Drops the health records that the library opens for connections that end during a check."""
+        for peer in [peer for peer in self.health_data if peer not in self.connections]:
+            del self.health_data[peer]
+
 
 def _no_record(_host: object) -> tuple[bytes, bool]:
     return b"", False
@@ -207,6 +215,24 @@ def _no_record(_host: object) -> tuple[bytes, bool]:
 
 def _ignore_record(_message: object, _host: object, _peer: object) -> bool:
     return True
+
+
+def _judge(rpc: rpc_pb2.RPC, host: QuietHost, peer: ID) -> bool:
+    """In place of the look at the signed record: the first thing done with what a peer says in gossip."""
+    host.judge(rpc, peer)
+    return True
+
+
+async def read_rpc(reader: Reader, length_max: int) -> bytes:
+    """What a peer says at once in gossip. The library takes an over-long one for nobody's fault.
+
+    Raises:
+        RemoteProtocolError: it is too long.
+    """
+    try:
+        return await read_varint_prefixed_bytes_limited(reader, length_max)
+    except MessageTooLarge as error:
+        raise RemoteProtocolError("gossip that is too long") from error
 
 
 def install() -> None:
@@ -226,6 +252,8 @@ def install() -> None:
         # Signed address records: made and verified for each message, and nobody dials by them.
         module.env_to_send_in_RPC = _no_record
         module.maybe_consume_signed_record = _ignore_record
+    pubsub.maybe_consume_signed_record = _judge
+    pubsub.read_varint_prefixed_bytes_limited = read_rpc
     pubsub.RpcQueue = functools.partial(RpcQueue, max_message_size=GOSSIP_RPC_BYTES_MAX)
     # Its messages name topics and peers, and at debug level hold what was said.
     for name in logging.Logger.manager.loggerDict:

@@ -3,12 +3,12 @@
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.host.basic_host import BasicHost
 from libp2p.host.ping import ID as PING_ID
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.peer.peerstore import PeerStore
@@ -23,6 +23,10 @@ from node.net.libp2p_muxer import MuxerRules
 from protocol import limits
 from protocol.keys import PublicKey
 
+HEALTH_CHECK_S: Final = 3.0
+# A busy clinic answers late, and to come back costs it more than to be waited for.
+PING_S: Final = 8.0
+
 
 def build_host(
     seed: bytes,
@@ -34,7 +38,7 @@ def build_host(
     report: Report,
     open_stream: Callable[[PublicKey, TProtocol], Awaitable[INetStream]],
     answer_ping: Callable[[INetStream], Awaitable[None]],
-) -> BasicHost:
+) -> QuietHost:
     """A host that speaks Noise over TCP and Yamux over Noise, dials and listens only when told to.
 
     It is built from its parts: the library's own factory adds plaintext, TLS, mplex, address discovery and
@@ -80,5 +84,11 @@ def _connection_config(connections_max: int) -> ConnectionConfig:
         dial_timeout=limits.CONNECT_S,
         inbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
         outbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
-        enable_health_monitoring=False,  # the muxer looks after its connection
+        enable_health_monitoring=True,
+        health_initial_delay=1,
+        health_warmup_window=1,
+        health_check_interval=HEALTH_CHECK_S,
+        ping_timeout=PING_S,
+        abort_connection_on_ping_failure=True,
+        record_ping_latency_in_peerstore=False,
     )

@@ -13,7 +13,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 from node.net.frames import READ_BYTES, FrameReader, frame, frames
 from node.net.libp2p_muxer import CalmStream
 from protocol import limits
-from protocol.errors import TooSlow, TransportError
+from protocol.errors import ChartmeshError, TooSlow, TransportError
 from protocol.keys import PublicKey
 
 FAREWELL_BYTES_MAX = 256 * limits.KIB
@@ -53,7 +53,24 @@ class Libp2pStream:
         await self._write(frames(bodies))
 
     async def receive(self, limit: int, timeout_s: float | None = None) -> bytes | None:
-        wait_s = limits.IDLE_READ_S if timeout_s is None else timeout_s
+        try:
+            return await self._receive(limit, limits.IDLE_READ_S if timeout_s is None else timeout_s)
+        except ChartmeshError:
+            self._reader.forget()
+            raise
+
+    async def echo(self, count: int) -> None:
+        """Sends back what comes, `count` bytes at a time and counted as frames, until the peer ends it."""
+        while (octets := await self._reader.exactly(count)) is not None:
+            self._spend()
+            await self._write(octets)
+
+    async def aclose(self) -> None:
+        """Says that we send no more, and lets go. Never waits for the peer, and is not cancelled."""
+        self._part(self._stream)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _receive(self, limit: int, wait_s: float) -> bytes | None:
         with trio.move_on_after(wait_s) as scope:
             await self._reader.begin()
         if scope.cancelled_caught:
@@ -67,17 +84,6 @@ class Libp2pStream:
         if body is not None:
             self._spend()
         return body
-
-    async def echo(self, count: int) -> None:
-        """Sends back what comes, `count` bytes at a time and counted as frames, until the peer ends it."""
-        while (octets := await self._reader.exactly(count)) is not None:
-            self._spend()
-            await self._write(octets)
-
-    async def aclose(self) -> None:
-        """Says that we send no more, and lets go. Never waits for the peer, and is not cancelled."""
-        self._part(self._stream)
-        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _write(self, octets: bytes) -> None:
         with trio.move_on_after(limits.WRITE_S) as scope:

@@ -272,7 +272,7 @@ async def test_whoever_holds_up_a_frame_is_dropped(
 async def test_whoever_drips_a_frame_of_the_muxer_is_dropped(
     monkeypatch: pytest.MonkeyPatch, identity: bytes
 ) -> None:
-    monkeypatch.setattr(limits, "IDLE_READ_S", 0.3)
+    monkeypatch.setattr(limits, "MUXER_FRAME_S", 0.3)
     async with open_scene() as scene:
         async with hostile.attack_as(scene.target, identity) as attacker:
             stream = await attacker.open_protocol(PREFIX + "public/1")

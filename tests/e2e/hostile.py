@@ -5,94 +5,95 @@ has answered something sent afterwards. Whoever calls then checks that the node 
 Frames and lines are made by hand, so that they can be wrong.
 """
 
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import trio
-from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.io.trio import TrioTCPStream
-from libp2p.network.connection.raw_connection import RawConnection
-from libp2p.peer.id import ID
-from libp2p.protocol_muxer.multiselect_client import MultiselectClient
-from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
-from libp2p.security.noise.transport import Transport as NoiseTransport
 
-from protocol.keys import PublicKey
-from tests.e2e.payloads import (
-    BARE_BYTES as BARE_BYTES,
+from tests.e2e.attacker import (
+    ACK,
+    DATA,
+    FIN,
+    GO_AWAY,
+    GONE,
+    MESHSUB,
+    PATIENCE_S,
+    PING,
+    PINGING,
+    RST,
+    SYN,
+    WINDOW,
+    YAMUX,
+    Attacker,
+    Target,
+    attack_as,
 )
 from tests.e2e.payloads import (
-    FRAMES as FRAMES,
-)
-from tests.e2e.payloads import (
-    HELLO as HELLO,
-)
-from tests.e2e.payloads import (
-    PEER_ID_PREFIX as PEER_ID_PREFIX,
-)
-from tests.e2e.payloads import (
-    PROPOSALS as PROPOSALS,
-)
-from tests.e2e.payloads import (
-    fake_subscriptions as fake_subscriptions,
-)
-from tests.e2e.payloads import (
-    gossip_in as gossip_in,
-)
-from tests.e2e.payloads import (
-    gossip_with_garbage_key as gossip_with_garbage_key,
-)
-from tests.e2e.payloads import (
-    line as line,
-)
-from tests.e2e.payloads import (
-    malformed_gossip as malformed_gossip,
-)
-from tests.e2e.payloads import (
-    signed_gossip as signed_gossip,
-)
-from tests.e2e.payloads import (
-    subscription as subscription,
-)
-from tests.e2e.payloads import (
-    unsigned_gossip as unsigned_gossip,
-)
-from tests.e2e.payloads import (
-    varint as varint,
+    BARE_BYTES,
+    FRAMES,
+    HELLO,
+    PEER_ID_PREFIX,
+    PROPOSALS,
+    fake_subscriptions,
+    gossip_in,
+    gossip_with_garbage_key,
+    line,
+    malformed_gossip,
+    signed_gossip,
+    subscription,
+    unsigned_gossip,
+    varint,
 )
 
-YAMUX = "/yamux/1.0.0"
-MESHSUB = "/meshsub/1.1.0"
-PING = "/ipfs/ping/1.0.0"
-DATA, WINDOW, PINGING, GO_AWAY = 0, 1, 2, 3
-SYN, ACK, FIN, RST = 1, 2, 4, 8
-GONE = (BaseLibp2pError, trio.BrokenResourceError, trio.ClosedResourceError)
-PATIENCE_S = 20.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """A node to attack: where it listens, and the identity key it will prove."""
-
-    host: str
-    port: int
-    id_key: PublicKey
-    source: str | None = None  # the attacker's own address
-
-    async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream(self.host, self.port, local_address=self.source)
-
-
-Attack = Callable[[Target], Awaitable[None]]
+__all__ = [
+    "ACK",
+    "BARE_BYTES",
+    "DATA",
+    "FIN",
+    "FRAMES",
+    "GONE",
+    "GO_AWAY",
+    "HELLO",
+    "MESHSUB",
+    "PATIENCE_S",
+    "PEER_ID_PREFIX",
+    "PING",
+    "PINGING",
+    "PROPOSALS",
+    "RST",
+    "SYN",
+    "WINDOW",
+    "YAMUX",
+    "Attacker",
+    "Target",
+    "attack_as",
+    "fake_subscriptions",
+    "gossip_in",
+    "gossip_with_garbage_key",
+    "line",
+    "malformed_gossip",
+    "signed_gossip",
+    "subscription",
+    "unsigned_gossip",
+    "varint",
+]
 
 
 # Before authentication.
+
+
+async def drip_bytes(target: Target, *, pause_s: float) -> None:
+    """Begins a handshake a byte at a time, until the node has cut the connection."""
+    socket = await target.connect()
+    async with socket:
+        try:
+            while True:
+                await socket.send_all(b"\x13")
+                with trio.move_on_after(pause_s):
+                    if not await socket.receive_some():
+                        return
+        except trio.BrokenResourceError:
+            return
 
 
 async def send_bytes(target: Target, octets: bytes) -> bool:
@@ -159,144 +160,6 @@ async def idle_sockets(target: Target, count: int) -> AsyncIterator[None]:
 # After authentication.
 
 
-class Attacker:
-    """A connection that has passed Noise, on which anything may be written.
-
-    While it reads it answers pings, so that it is not taken for dead, and agrees to what is in `speaks`;
-    what the node then says there is in `heard`, and `asked` are the protocols it wanted.
-    """
-
-    def __init__(self, secured: object) -> None:
-        self._secured: object = secured
-        self._next_id = 1
-        self._theirs: dict[int, str] = {}
-        self.speaks = {PING}
-        self.asked: list[str] = []
-        self.heard = b""
-
-    async def write(self, octets: bytes) -> None:
-        await self._secured.write(octets)  # type: ignore[attr-defined]
-
-    async def frame(
-        self,
-        kind: int,
-        flags: int,
-        stream: int,
-        body: bytes = b"",
-        *,
-        length: int | None = None,
-        version: int = 0,
-    ) -> None:
-        header = struct.pack(
-            "!BBHII", version, kind, flags, stream, len(body) if length is None else length
-        )
-        await self.write(header + body)
-
-    async def open(self) -> int:
-        """A new stream, nothing negotiated on it."""
-        stream, self._next_id = self._next_id, self._next_id + 2
-        await self.frame(WINDOW, SYN, stream)
-        return stream
-
-    async def open_protocol(self, protocol: str) -> int | None:
-        """A new stream on which the node agreed to `protocol`; None where it did not."""
-        stream = await self.open()
-        await self.frame(DATA, 0, stream, line(HELLO) + line(protocol.encode()))
-        heard = b""
-        while not heard.endswith(line(protocol.encode())):
-            kind, flags, which, body = await self.read_frame()
-            if which == stream and kind == DATA:
-                heard += body
-            if heard.endswith(line(b"na")) or (which == stream and flags & RST):
-                return None
-        return stream
-
-    async def read_frame(self) -> tuple[int, int, int, bytes]:
-        """(type, flags, stream, body); for other frames than data the body is their number."""
-        _, kind, flags, stream, length = struct.unpack("!BBHII", await self._read(12))
-        body = await self._read(length) if kind == DATA else length.to_bytes(4, "big")
-        if stream and stream % 2 == 0:
-            await self._oblige(kind, flags, stream, body)
-        return kind, flags, stream, body
-
-    async def is_cut(self) -> bool:
-        """Waits for the node to close the connection."""
-        try:
-            while True:
-                await self.read_frame()
-        except GONE:
-            return True
-
-    async def settle(self) -> None:
-        """Waits until the node's muxer has taken all that was sent, or has cut us off."""
-        try:
-            await self.frame(PINGING, SYN, 0, length=77)
-            while True:
-                kind, flags, _, body = await self.read_frame()
-                if kind == PINGING and flags == ACK and body == (77).to_bytes(4, "big"):
-                    return
-        except GONE:
-            return
-
-    async def answer_streams(self, octets: bytes) -> None:
-        """Sends `octets` on every stream that the node opens, and ends it, until cancelled or cut off."""
-        self._oblige = self._ignore  # type: ignore[method-assign]
-        try:
-            while True:
-                _, flags, stream, _ = await self.read_frame()
-                if flags & SYN and stream:
-                    await self.frame(DATA, FIN, stream, octets)
-        except GONE:
-            return
-
-    async def _oblige(self, kind: int, flags: int, stream: int, body: bytes) -> None:
-        """Plays the polite peer on a stream that the node opened."""
-        if flags & SYN:
-            self._theirs[stream] = ""
-            await self.frame(DATA, 0, stream, line(HELLO))
-        if kind != DATA or stream not in self._theirs:
-            return
-        if self._theirs[stream] == PING:
-            await self.frame(DATA, 0, stream, body)
-        elif self._theirs[stream]:
-            self.heard += body
-        else:
-            await self._agree(stream, body)
-
-    async def _agree(self, stream: int, body: bytes) -> None:
-        for text in body.split(b"\n"):
-            proposal = text[1:].decode()
-            if not proposal or text[1:] == HELLO:
-                continue
-            self.asked.append(proposal)
-            self._theirs[stream] = proposal if proposal in self.speaks else ""
-            await self.frame(DATA, 0, stream, line(proposal.encode() if self._theirs[stream] else b"na"))
-
-    async def _ignore(self, kind: int, flags: int, stream: int, body: bytes) -> None:
-        pass
-
-    async def _read(self, count: int) -> bytes:
-        octets: bytes = await self._secured.read(count)  # type: ignore[attr-defined]
-        if len(octets) < count:
-            raise trio.ClosedResourceError
-        return octets
-
-
-@asynccontextmanager
-async def attack_as(target: Target, seed: bytes) -> AsyncIterator[Attacker]:
-    """Connects to the node under the identity of `seed`, and gives up after a while."""
-    identity = create_new_key_pair(seed)
-    socket = await target.connect()
-    with trio.fail_after(PATIENCE_S):
-        async with socket:
-            raw = RawConnection(TrioTCPStream(socket), True)
-            await MultiselectClient().select_one_of([NOISE_ID], MultiselectCommunicator(raw))
-            noise = NoiseTransport(identity, noise_privkey=create_noise_key_pair().private_key)
-            secured = await noise.secure_outbound(raw, ID(PEER_ID_PREFIX + target.id_key[1:]))
-            await MultiselectClient().select_one_of([TProtocol(YAMUX)], MultiselectCommunicator(secured))
-            yield Attacker(secured)
-
-
 async def connect_and_leave(target: Target, seed: bytes) -> None:
     """One whole connection, opened and closed again; returns when the node has closed it too."""
     async with attack_as(target, seed) as attacker:
@@ -321,6 +184,45 @@ async def send_on(target: Target, seed: bytes, protocol: str, octets: bytes) -> 
         await attacker.frame(DATA, FIN, stream, octets)
         await _until_stream_ends(attacker, stream)
         return True
+
+
+async def send_frames(
+    target: Target, seed: bytes, protocol: str, frames: Iterable[bytes], *, per_s: float
+) -> int:
+    """Sends frames on one stream of `protocol` at a steady rate, within its window; how many went out
+    before the end or the cut."""
+    sent = 0
+    async with attack_as(target, seed) as attacker:
+        stream = await attacker.open_protocol(protocol)
+        assert stream is not None
+        start_s = trio.current_time()
+        try:
+            for octets in frames:
+                await attacker.send(stream, octets)
+                sent += 1
+                await trio.sleep_until(start_s + sent / per_s)
+            await attacker.settle()
+        except GONE:
+            pass
+    return sent
+
+
+async def is_heard(target: Target, seed: bytes, protocol: str, octets: bytes) -> bool:
+    """Whether the node says anything but no to whoever proposes `protocol` and goes on regardless."""
+    async with attack_as(target, seed) as attacker:
+        stream = await attacker.open()
+        await attacker.frame(DATA, 0, stream, line(HELLO) + line(protocol.encode()) + octets)
+        heard = b""
+        try:
+            while True:
+                kind, flags, which, body = await attacker.read_frame()
+                if which == stream and kind == DATA:
+                    heard += body
+                if which == stream and flags & (FIN | RST):
+                    break
+        except GONE:
+            pass
+        return heard.replace(line(HELLO), b"").replace(line(b"na"), b"") != b""
 
 
 async def flood_with_streams(attacker: Attacker, count: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import trio
 
 from cli.client import call
+from cli.launch import LOG_NAME
 from cli.settings import Place
 from node import paths
 from node.adapters import SystemClock
@@ -96,6 +97,10 @@ class Siege:
         """The clinic as it is seen from an address of no member."""
         return replace(self.target, source=f"127.0.0.{number}")
 
+    def log_bytes(self) -> int:
+        """The length of the clinic's log."""
+        return (self.clinic.data_dir / LOG_NAME).stat().st_size
+
     async def ask(self, request: Ask[R]) -> R:
         """What the clinic's administrator is told."""
         return await ask(self.clinic, request)
@@ -120,7 +125,7 @@ class Siege:
                 found = [one for one in await self.offenders() if name in (one.id, one.address)]
                 await trio.sleep(0.02)
         assert found, f"{name} is not named"
-        assert reason in found[0].reason
+        assert reason in found[0].reason, found[0]
         assert name not in await self.peers()
         return found[0]
 

@@ -1,1 +1,0 @@
-"""Membership beside the ledger: invitations, changes that wait for approvals, evidence, suspension."""
