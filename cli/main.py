@@ -8,15 +8,18 @@ import click
 from cli import render
 from cli.access import access
 from cli.audit import audit
+from cli.backup import backup
 from cli.bench import bench
 from cli.client import AnsweredError
 from cli.demo import demo
+from cli.keys import keys
 from cli.my import my
 from cli.network import network
 from cli.node_commands import completion, daemon, init, start, status, stop, version
 from cli.peers import peer, peers
 from cli.record import record
 from cli.settings import shared_options
+from cli.store import store
 from protocol import exits
 from protocol.control import ErrorReply, encode_document
 from protocol.errors import ChartmeshError, Code
@@ -40,7 +43,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, peer, record, access, audit, my, demo, bench]
+COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

@@ -80,7 +80,7 @@ def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
         render.document(result)
         return
     if qr:
-        _print_qr(result.code)
+        render.qr(result.code, too_long="ask for a smaller --count")
     render.say(result.code)
     until = "" if result.not_after is None else f", until {render.when(result.not_after)}"
     render.note(f"show this at the desk of {render.named(result.clinic_name, clinic)}{until}")
@@ -256,15 +256,3 @@ def _print_stopped(one: Stopped) -> None:
     state = "" if one.final else " (accepted, not final yet)"
     render.say(f"{render.short(one.grant)}: stopped at {reached} of {total} clinics{rest}{state}")
     render.note("copies that were already read are not undone")
-
-
-def _print_qr(text: str) -> None:
-    import segno
-
-    try:
-        drawn = segno.make(text, error="l", micro=False)
-    except segno.DataOverflowError as error:
-        raise UserError(
-            "the code is too long for a QR code", "ask for a smaller --count", code=Code.LIMIT
-        ) from error
-    drawn.terminal(out=sys.stdout, compact=True)

@@ -1,15 +1,28 @@
 """Commands about the network of clinics."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
 from cli import launch, render
 from cli.client import call
+from cli.membership import approve, evidence, print_members, remove, suspend
 from cli.node_commands import json_flag
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
+from cli.values import DurationParam
 from protocol import exits, limits
-from protocol.control import Members, NetworkJoin
+from protocol.armour import is_code
+from protocol.control import (
+    Members,
+    NetworkApply,
+    NetworkInvitation,
+    NetworkInvitationResult,
+    NetworkInvite,
+    NetworkJoin,
+    NetworkJoinResult,
+)
 from protocol.errors import Code, UserError
 
 _ANSWER_S = 60.0
@@ -19,6 +32,10 @@ _ANSWER_S = 60.0
 @shared_options
 def network() -> None:
     """The network of clinics."""
+
+
+for command in (approve, suspend, remove, evidence):
+    network.add_command(command)
 
 
 @network.command()
@@ -38,45 +55,96 @@ def create(settings: Settings, name: str, output: Path | None, cards: tuple[Path
 
 @network.command()
 @shared_options
-@click.argument("genesis", type=ANY_PATH)
+@click.option("--accept-terms", is_flag=True, help="Accept the network's terms without being asked.")
+@click.argument("given", metavar="GENESIS|CODE")
 @pass_settings
-def join(settings: Settings, genesis: Path) -> int:
-    """Join the network of a genesis file."""
+def join(settings: Settings, accept_terms: bool, given: str) -> int:
+    """Join the network of a genesis file, as a founder, or of an invitation code."""
+    if is_code(given) and not os.path.exists(given):  # for a path too long for a file it says no
+        return _apply(settings, given, accept_terms)
+    genesis = Path(given)
     text = _genesis_text(genesis)
     if not launch.is_running(settings.place):
         launch.become(launch.node_program("node", *_join_arguments(settings, genesis)))
-    result = call(settings.place, NetworkJoin(genesis=text), timeout_s=_ANSWER_S)
+    return _print_joined(settings, call(settings.place, NetworkJoin(genesis=text), timeout_s=_ANSWER_S))
+
+
+@network.command()
+@shared_options
+@click.option(
+    "--expires",
+    "expires_ms",
+    type=DurationParam(),
+    default="7d",
+    show_default=True,
+    help="How long the code is good for; at most 90d.",
+)
+@click.option("--qr", is_flag=True, help="Also as a QR code.")
+@pass_settings
+def invite(settings: Settings, expires_ms: int, qr: bool) -> None:
+    """A code by which one more clinic can ask to join."""
+    if expires_ms > limits.INVITATION_LIFE_MS_MAX:
+        raise UserError(
+            "an invitation is good for 90 days at most",
+            "give less, for example --expires 7d",
+            code=Code.DURATION,
+        )
+    result = call(settings.place, NetworkInvite(expires_ms=expires_ms), timeout_s=_ANSWER_S)
     if settings.is_json:
         render.document(result)
-    else:
-        state = "joined" if result.joined else "asked to join"
-        render.say(f"{state} {result.name}  members {result.members} (need {result.quorum})")
-    return exits.DONE if result.joined else exits.NOT_FINAL
+        return
+    if qr:
+        render.qr(result.code, too_long="give this clinic fewer or shorter addresses")
+    render.say(result.code)
+    render.note(
+        f"give this to one clinic, which runs: chartmesh network join CODE; "
+        f"good until {render.when(result.expires)}. It lets nobody in: the members approve who asks"
+    )
 
 
 @network.command()
 @shared_options
 @pass_settings
 def members(settings: Settings) -> None:
-    """The clinics of the network, and which can be reached."""
+    """The clinics of the network, and the changes that wait for approvals."""
     result = call(settings.place, Members(), timeout_s=_ANSWER_S)
     if settings.is_json:
         render.document(result)
-        return
-    render.table(
-        ("ID", "NAME", "ROLE", "REACHABLE", "HEIGHT"),
-        (
-            (
-                render.short(one.id),
-                one.name,
-                one.role,
-                "this node" if one.is_self else "yes" if one.reachable else "no",
-                "-" if one.last_height is None else str(one.last_height),
-            )
-            for one in result.members
-        ),
-        empty="this node has no network yet",
-    )
+    else:
+        print_members(result.members, result.pending)
+
+
+def _apply(settings: Settings, code: str, accept_terms: bool) -> int:
+    """Asks to be admitted, once the network's terms are accepted."""
+    found = call(settings.place, NetworkInvitation(code=code), timeout_s=_ANSWER_S)
+    if not accept_terms:
+        _ask_terms(settings, found)
+    request = NetworkApply(code=code, terms_hash=found.terms_hash)
+    return _print_joined(settings, call(settings.place, request, timeout_s=_ANSWER_S))
+
+
+def _ask_terms(settings: Settings, found: NetworkInvitationResult) -> None:
+    """Shows the terms and waits for a yes. Raises UserError TERMS where there is none."""
+    render.note(f"network {found.name}  {found.network}")
+    render.note(f"founded by {', '.join(found.founders)}; invited by {render.short(found.inviter)}")
+    render.note(f"its terms: {found.terms}")
+    if settings.is_json or not sys.stdin.isatty() or not click.confirm("Accept these terms?", err=True):
+        raise UserError(
+            f"the terms of {found.name} were not accepted, so nothing was sent",
+            "read them, and accept them here or with --accept-terms",
+            code=Code.TERMS,
+        )
+
+
+def _print_joined(settings: Settings, result: NetworkJoinResult) -> int:
+    if settings.is_json:
+        render.document(result)
+    elif result.joined:
+        render.say(f"joined {result.name}  members {result.members} (need {result.quorum})")
+    else:
+        render.say(f"request sent to {result.name}; {result.approvals} of {result.quorum} approvals")
+        render.note(f"next: keep the node running, and see: chartmesh status{settings.place.flags}")
+    return exits.DONE if result.joined else exits.NOT_FINAL
 
 
 def _join_arguments(settings: Settings, genesis: Path) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 import click
 
 from protocol.control import Document, Progress, encode_document
+from protocol.errors import Code, UserError
 
 _SHORT_CHARS = 12
 _DRAW_EVERY_S = 0.1
@@ -93,6 +94,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
     is_terminal = sys.stdout.isatty()
     width = None if is_terminal else _PLAIN_WIDTH
     Console(file=sys.stdout, width=width, no_color=bool(os.environ.get("NO_COLOR")) or None).print(drawn)
+
+
+def qr(text: str, *, too_long: str) -> None:
+    """A code as a QR code of block characters. Raises UserError LIMIT, with `too_long` as its hint."""
+    import segno
+
+    try:
+        drawn = segno.make(text, error="l", micro=False)
+    except segno.DataOverflowError as error:
+        raise UserError("the code is too long for a QR code", too_long, code=Code.LIMIT) from error
+    drawn.terminal(out=sys.stdout, compact=True)
 
 
 class ProgressLine:

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     init = jobs.add_parser("init", help="make a node's keys and files")
     init.set_defaults(job=_init)
     _init_options(init)
+    _backup_options(jobs.add_parser("backup", help="verify, list or restore a backup"))
     network = jobs.add_parser("network", help="found or join a network").add_subparsers(required=True)
     join = network.add_parser("join", help="join while the daemon is not running")
     join.set_defaults(job=_join)
@@ -81,6 +82,17 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passphrase-file", type=Path)
     parser.add_argument("--insecure-no-passphrase", action="store_true")
     parser.add_argument("--json", action="store_true")
+
+
+def _backup_options(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(required=True)
+    for name, job in (("verify", _verify_backup), ("list", _list_backups), ("restore", _restore_backup)):
+        one = jobs.add_parser(name)
+        one.set_defaults(job=job)
+        one.add_argument("--config", type=Path)
+        one.add_argument("--data-dir", type=Path)
+        one.add_argument("--json", action="store_true")
+        one.add_argument("folder", type=Path)
 
 
 def _config(options: argparse.Namespace, **overrides: object) -> Config:
@@ -134,6 +146,25 @@ def _join(options: argparse.Namespace) -> None:
     config = _config(options, node__data_dir=options.data_dir)
     with paths.lock_data_dir(config.node.data_dir):
         join_network(config, options.genesis, is_json=options.json)
+
+
+def _verify_backup(options: argparse.Namespace) -> None:
+    from node.backup import jobs as backups
+
+    backups.verify(options.folder.absolute(), is_json=options.json)
+
+
+def _list_backups(options: argparse.Namespace) -> int:
+    from node.backup import jobs as backups
+
+    return backups.show_all(options.folder.absolute(), is_json=options.json)
+
+
+def _restore_backup(options: argparse.Namespace) -> None:
+    from node.backup import jobs as backups
+
+    config = _config(options, node__data_dir=options.data_dir)
+    backups.restore(config, options.folder.absolute(), flags=_flags(options), is_json=options.json)
 
 
 def _create(options: argparse.Namespace) -> None:

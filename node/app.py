@@ -8,42 +8,38 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import trio
 
 from node import collector, paths
 from node.adapters import SystemClock, SystemEntropy, ThreadOffload
+from node.backup.create import Subject
 from node.clinic import Clinic
 from node.config import Config
 from node.control.answers import Answers, Joined
+from node.control.joining import Part
+from node.control.keeping import Keeping, keeping_of
 from node.control.server import ControlServer
 from node.control.status import Self
-from node.dialling import ordered_members, whom_to_dial
-from node.founding import check_membership, keep_genesis, load_genesis
-from node.keystore import ClinicKeys, Keyring, WalletKeys, is_protected, load_keyfile
-from node.light.client import LightClient
+from node.founding import TERMS_HASH, check_same_network, keep_genesis, load_genesis
+from node.keystore import ClinicKeys, WalletKeys, is_protected, load_keyfile
 from node.lockdown import forbid_core_dumps
 from node.logs import begin_log
-from node.net.libp2p_host import Libp2pTransport
-from node.net.peers import PeerAddress
-from node.ports import Ports, Store, TaskStatus
-from node.records.audit_chain import KEEP_EVIDENCE
-from node.store.leveldb import LEDGER_TUNING, LevelDbTuning, blob_tuning, open_leveldb
-from node.store.rebuild import condemn, is_condemned, open_rebuildable
+from node.members.admission import Admission
+from node.members.applicant import Applicant, Inviter
+from node.members.vote_keys import VoteKeys
+from node.parts import Parts, RunningPart
 from node.store.report import storage_warnings
-from node.store.votefile import open_vote_file
 from node.systemd import supervisor
+from node.version import program_version
 from protocol import limits
-from protocol.blocks import Genesis, NetworkId, network_id
-from protocol.errors import ChartmeshError, Code, LocalProtocolError, StorageError, UserError
-from protocol.keys import SEED_BYTES, PublicKey, SigningKey
+from protocol.blocks import Genesis, network_id
+from protocol.control import KeysResult
+from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
+from protocol.invitations import SignedInvitation, check_invitation, verify_invitation
+from protocol.keys import PublicKey, SigningKey, fingerprint
 from protocol.wallet import HotMaster, wallet_id
-
-# What to do where the wallet's database is damaged: no clinic can give it again.
-KEEP_WALLET: Final = "restore it from a backup: it holds which keys are used, which nobody else knows"
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +55,7 @@ def run_daemon(config: Config, passphrase: bytes | None, *, is_json: bool = Fals
     with ExitStack() as resources:
         resources.enter_context(paths.lock_data_dir(config.node.data_dir))
         keys = _load_keys(config, passphrase)
-        daemon = Daemon(config, keys, resources)
+        daemon = Daemon(config, keys, passphrase)
         try:
             trio.run(daemon.run)
         except BaseExceptionGroup as group:
@@ -67,40 +63,25 @@ def run_daemon(config: Config, passphrase: bytes | None, *, is_json: bool = Fals
     _log.info("stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """This node's part in its network, and the transport that carries it."""
-
-    node: Clinic | LightClient
-    transport: Libp2pTransport
-    leaving: trio.Event
-    left: trio.Event
-
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs until `leaving` is set or it is cancelled. The services outlive the transport: what a
-        connection that ends has to say is still written down."""
-        async with trio.open_nursery() as services:
-            await services.start(self.node.run)
-            async with trio.open_nursery() as network:
-                await network.start(self.transport.run)
-                task_status.started()
-                await self.leaving.wait()
-                network.cancel_scope.cancel()
-            services.cancel_scope.cancel()
-        self.left.set()
-
-
 class Daemon:
-    """One node as a process. The databases it opens are closed by `resources`."""
+    """One node as a process. `passphrase` is that of the key file, for a clinic that rotates its key."""
 
-    def __init__(self, config: Config, keys: ClinicKeys | WalletKeys, resources: ExitStack) -> None:
-        self._config, self._keys, self._resources = config, keys, resources
-        self._clock, self._entropy, self._offload = SystemClock(), SystemEntropy(), ThreadOffload()
+    def __init__(self, config: Config, keys: ClinicKeys | WalletKeys, passphrase: bytes | None) -> None:
+        self._config, self._clock = config, SystemClock()
+        entropy, offload = SystemEntropy(), ThreadOffload()
+        self._offload = offload
+        self._parts = Parts(config, self._clock, entropy, offload)
+        self._keys: VoteKeys | WalletKeys = (
+            keys
+            if isinstance(keys, WalletKeys)
+            else VoteKeys(config.node.data_dir, keys, passphrase, entropy=entropy, offload=offload)
+        )
         self._supervisor = supervisor()
         self._stopping, self._joining = trio.Event(), trio.Lock()
-        self._part: _Part | None = None
+        self._part: RunningPart | None = None
         self._nursery: trio.Nursery | None = None
-        own = Self(
+        self._rotated = trio.Event()
+        self._own = Self(
             role=config.node.role,
             name=config.node.name,
             identity=_identity(keys),
@@ -110,8 +91,8 @@ class Daemon:
             clock=self._clock,
             storage_warnings=lambda: storage_warnings(config.node.data_dir),
         )
-        self._identity = own.identity
-        self._answers = Answers(own, join=self._join, stop=self._stopping.set)
+        self._admission = Admission(config.node.data_dir, keys) if isinstance(keys, ClinicKeys) else None
+        self._answers = Answers(self._own, self)
         self._control = ControlServer(path=config.control.socket, answerer=self._answers)
 
     async def run(self) -> None:
@@ -154,11 +135,16 @@ class Daemon:
             else:
                 self._stopping.set()
 
-    async def _join(self, genesis: Genesis) -> None:
+    # The door: what the control socket's answers ask for.
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def join(self, genesis: Genesis) -> None:
         """Enters the network of `genesis` and keeps its file. Entering the same one again does nothing.
 
         Raises:
-            UserError: another network, or this clinic is not among its members.
+            UserError: another network, or this clinic is not among its founders.
         """
         async with self._joining:
             self._check(genesis)
@@ -166,120 +152,158 @@ class Daemon:
             if self._part is None:
                 await self._enter(genesis)
 
-    async def _enter(self, genesis: Genesis) -> None:
+    async def visit(self, signed: SignedInvitation) -> Genesis:
+        """The genesis file of the network that an invitation leads to, asked of its inviter.
+
+        Raises:
+            UserError: ROLE, INVITATION, TERMS, WRONG_NETWORK, UNREACHABLE or GENESIS.
+        """
+        keys = self._clinic_keys()
+        invitation = verify_invitation(signed)
+        check_invitation(invitation, now_ms=self._clock.wall_ms(), terms_hash=TERMS_HASH)
+        known = load_genesis(self._config.network.genesis)
+        if known is not None:
+            check_same_network(known, invitation.network)
+            return known
+        transport = self._parts.visitor(invitation, keys.clinic.identity_seed)
+        inviter = Inviter(transport, invitation)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(transport.run)
+            genesis = await inviter.genesis()
+            nursery.cancel_scope.cancel()
+        return genesis
+
+    async def apply(self, signed: SignedInvitation) -> Part:
+        """Keeps the invitation, whose terms were accepted, and asks to be admitted, now and after every
+        start. In a network that this clinic is in already nothing changes.
+
+        Raises:
+            UserError: as `visit`.
+        """
+        genesis = await self.visit(signed)
+        async with self._joining:
+            if self._part is not None and not isinstance(self._part.node, Applicant):
+                return self._part.node
+            assert self._admission is not None, "only a clinic visits"
+            self._admission.keep(signed)
+            keep_genesis(self._config.network.genesis, genesis)
+            if self._part is not None:
+                await self._leave(self._part)
+            return (await self._enter(genesis)).node
+
+    def keys(self) -> KeysResult:
+        """Raises UserError ROLE where this is no clinic."""
+        keys = self._clinic_keys()
+        return KeysResult(
+            id=self._own.identity.hex(),
+            fingerprint=fingerprint(self._own.identity),
+            vote_key=keys.present.public.hex(),
+            vote_fingerprint=fingerprint(keys.present.public),
+            generation=keys.clinic.generation,
+            is_protected=self._own.is_protected,
+            is_rotating=keys.next is not None,
+            final=keys.next is None,
+        )
+
+    async def rotate(self) -> KeysResult:
+        """Asks the network to count a new vote key of this clinic, and waits a while until it does.
+
+        Raises:
+            UserError: ROLE, MEMBERSHIP, KEY_FILE: this is no clinic, no member, or the disk failed.
+            Rejected: the ledger does not take another key yet.
+        """
+        keys = self._clinic_keys()
+        clinic = None if self._part is None else self._part.node
+        if not isinstance(clinic, Clinic):
+            raise UserError(
+                "this clinic is in no network that counts its vote key",
+                "join one first: chartmesh network join",
+                code=Code.MEMBERSHIP,
+            )
+        self._rotated = trio.Event()
+        await clinic.members.rotate(await keys.make_next())
+        with trio.move_on_after(limits.FINAL_S):
+            await self._rotated.wait()
+        return self.keys()
+
+    async def _enter(self, genesis: Genesis) -> RunningPart:
         self._check(genesis)
         assert self._nursery is not None
+        application = None if self._admission is None else self._admission.application(genesis)
         match self._keys:
-            case ClinicKeys():
-                part = self._clinic(genesis, self._keys)
-            case WalletKeys():
-                part = self._light(genesis, self._keys)
+            case VoteKeys() as keys if application is not None and not application.admitted:
+                part = self._parts.applicant(genesis, application, keys)
+            case VoteKeys() as keys:
+                part = self._parts.clinic(genesis, keys, application)
+            case WalletKeys() as keys:
+                part = self._parts.light(genesis, keys)
         await self._nursery.start(part.run)
         self._part = part
-        self._answers.joined = Joined(part.node, part.transport)
-        _log.info("in the network %s with %d members", genesis.name, len(genesis.members))
+        self._answers.joined = Joined(part.node, part.transport, self._keeping(part.node, genesis))
+        _log.info("in the network %s as %s", genesis.name, type(part.node).__name__)
+        match part.node:
+            case Applicant() as applicant:
+                self._nursery.start_soon(self._await_admission, part, applicant)
+            case Clinic() as clinic:
+                self._nursery.start_soon(self._follow_vote_key, part, clinic)
+        return part
+
+    async def _leave(self, part: RunningPart) -> None:
+        with trio.move_on_after(limits.SHUTDOWN_GRACE_S):
+            await part.node.drain()
+        part.leaving.set()
+        await part.left.wait()
+        self._part = self._answers.joined = None
+
+    async def _await_admission(self, part: RunningPart, applicant: Applicant) -> None:
+        """Turns a clinic that was admitted into an ordinary one."""
+        await applicant.admitted.wait()
+        async with self._joining:
+            if self._part is part and self._admission is not None:
+                self._admission.mark_admitted(applicant.genesis)
+                await self._leave(part)
+                await self._enter(applicant.genesis)
+
+    async def _follow_vote_key(self, part: RunningPart, clinic: Clinic) -> None:
+        """Starts the services anew once the ledger counts this clinic's next vote key."""
+        keys, ledger = self._clinic_keys(), clinic.services.ledger
+        while self._part is part:
+            own = ledger.state.member(self._own.identity)
+            if own is not None and await keys.adopt(own.vote_key):
+                async with self._joining:
+                    await self._leave(part)
+                    await self._enter(clinic.genesis)
+                self._rotated.set()
+                return
+            await ledger.wait_advanced()
+
+    def _keeping(self, node: Part, genesis: Genesis) -> Keeping:
+        subject = Subject(
+            role=self._own.role,
+            id=self._own.identity.hex(),
+            name=self._own.name,
+            network=network_id(genesis).hex(),
+            program=program_version(),
+            data_dir=self._config.node.data_dir,
+        )
+        return keeping_of(
+            node, subject, quota_bytes=self._own.quota_bytes, clock=self._clock, offload=self._offload
+        )
+
+    def _clinic_keys(self) -> VoteKeys:
+        """Raises UserError ROLE where this is no clinic."""
+        if isinstance(self._keys, WalletKeys):
+            raise UserError(
+                "this is a patient's light client, and only a clinic can do this",
+                "a patient joins with the genesis file: chartmesh network join GENESIS",
+                code=Code.ROLE,
+            )
+        return self._keys
 
     def _check(self, genesis: Genesis) -> None:
-        if isinstance(self._keys, ClinicKeys):
-            own = Keyring.of(self._keys)
-            assert own.vote is not None
-            check_membership(genesis, own.identity.public, own.vote.public, own.opening.public)
-
-    # Wiring.
-
-    def _clinic(self, genesis: Genesis, keys: ClinicKeys) -> _Part:
-        ledger = paths.ledger_db(self._config.node.data_dir)
-        try:
-            return self._build_clinic(genesis, keys)
-        except StorageError:
-            if not is_condemned(ledger):
-                raise
-            # It is set aside now, and the second time there is a new one.
-            return self._build_clinic(genesis, keys)
-
-    def _build_clinic(self, genesis: Genesis, keys: ClinicKeys) -> _Part:
-        """Raises StorageError; a ledger that does not hold together is condemned then."""
-        data_dir, network = self._config.node.data_dir, network_id(genesis)
-        transport = Libp2pTransport(
-            seed=keys.identity_seed,
-            network=network,
-            clock=self._clock,
-            listen=self._config.network.listen,
-            members=[PeerAddress(member.id_key, member.addresses) for member in genesis.members],
-        )
-        with ExitStack() as opened:
-            ports = self._open_ports(opened, transport, network, keys.generation)
-            try:
-                clinic = Clinic(
-                    ports=ports,
-                    genesis=genesis,
-                    keys=Keyring.of(keys),
-                    quota_bytes=self._config.storage.quota_bytes,
-                )
-            except StorageError as error:
-                if error.code is Code.STORE_DAMAGED:
-                    condemn(paths.ledger_db(data_dir))
-                raise
-            self._resources.push(opened.pop_all())
-        return _Part(clinic, transport, trio.Event(), trio.Event())
-
-    def _open_ports(
-        self, opened: ExitStack, transport: Libp2pTransport, network: NetworkId, generation: int
-    ) -> Ports:
-        """The world of a clinic; its databases and its vote file are closed by `opened`."""
-        data_dir = self._config.node.data_dir
-        votes = open_vote_file(paths.votes(data_dir, generation))
-        opened.callback(votes.close)
-        blobs = blob_tuning(self._config.storage.blob_write_buffer_bytes)
-
-        def rebuildable(path: Path, tuning: LevelDbTuning) -> Store:
-            store = open_rebuildable(path, tuning=tuning, network=network)
-            opened.callback(store.close)
-            return store
-
-        ledger_store = rebuildable(paths.ledger_db(data_dir), LEDGER_TUNING)
-        blob_store = rebuildable(paths.blob_db(data_dir), blobs)
-        audit = paths.audit_db(data_dir)
-        audit_store = open_leveldb(audit, tuning=LEDGER_TUNING, network=network, remedy=KEEP_EVIDENCE)
-        opened.callback(audit_store.close)
-        return Ports(
-            transport=transport,
-            ledger_store=ledger_store,
-            blob_store=blob_store,
-            audit_store=audit_store,
-            votes=votes,
-            clock=self._clock,
-            entropy=self._entropy,
-            offload=self._offload,
-        )
-
-    def _light(self, genesis: Genesis, keys: WalletKeys) -> _Part:
-        network, clinics = network_id(genesis), self._config.network.clinics
-        transport = Libp2pTransport(
-            seed=self._entropy.bytes(SEED_BYTES),
-            network=network,
-            clock=self._clock,
-            listen=self._config.network.listen,
-            members=whom_to_dial(genesis, clinics),
-        )
-        store = open_leveldb(
-            paths.ledger_db(self._config.node.data_dir),
-            tuning=LEDGER_TUNING,
-            network=network,
-            remedy=KEEP_WALLET,
-        )
-        self._resources.callback(store.close)
-        client = LightClient(
-            genesis=genesis,
-            keys=keys,
-            transport=transport,
-            store=store,
-            clock=self._clock,
-            entropy=self._entropy,
-            offload=self._offload,
-            members=ordered_members(genesis, clinics),
-        )
-        return _Part(client, transport, trio.Event(), trio.Event())
+        """Raises UserError GENESIS, WRONG_NETWORK: this clinic has no right to this network."""
+        if self._admission is not None:
+            self._admission.check(genesis)
 
 
 def _load_keys(config: Config, passphrase: bytes | None) -> ClinicKeys | WalletKeys:

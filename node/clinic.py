@@ -8,8 +8,10 @@ import trio
 from node.chain.gateway import Gateway
 from node.chain.services import LedgerServices
 from node.keystore import Keyring
+from node.members.services import MemberServices
 from node.ports import Ports, TaskStatus
 from node.records.services import RecordServices
+from node.version import program_version
 from protocol.blocks import Genesis
 
 
@@ -31,12 +33,16 @@ class Clinic:
             opening_key=keys.opening,
             quota_bytes=quota_bytes,
         )
+        self.members = MemberServices(
+            ports=ports, ledger_services=self.services, key=keys.identity, software=program_version()
+        )
         self.gateway = Gateway(
             transport=ports.transport,
             ledger=self.services.ledger,
             submissions=self.services.submissions,
             network=self.network,
             entropy=ports.entropy,
+            join=self.members.invites.join,
         )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -48,6 +54,7 @@ class Clinic:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.records.run)
             await nursery.start(self.services.run)
+            await nursery.start(self.members.run)
             task_status.started()
 
     async def drain(self) -> None:

@@ -15,6 +15,7 @@ from protocol.blocks import (
     VERSION,
     Genesis,
     Member,
+    NetworkId,
     SignedCard,
     decode_genesis,
     genesis_committee,
@@ -31,6 +32,7 @@ TERMS: Final = (
     "to holders of a live grant alone, keep the audit log that the protocol asks for, and delete what its "
     "owner erases."
 )
+TERMS_HASH: Final = digest("terms", TERMS.encode())
 
 
 def create_network(name: str, cards: list[Path], output: Path | None, *, is_json: bool) -> None:
@@ -46,7 +48,7 @@ def create_network(name: str, cards: list[Path], output: Path | None, *, is_json
         version=VERSION,
         name=name,
         created_ms=SystemClock().wall_ms(),
-        terms_hash=digest("terms", TERMS.encode()),
+        terms_hash=TERMS_HASH,
         limits=NetworkLimits(),
         members=tuple(map(read_card, cards)),
     )
@@ -62,9 +64,15 @@ def create_network(name: str, cards: list[Path], output: Path | None, *, is_json
 
 def read_card(path: Path) -> Member:
     """The clinic of a card file. Raises UserError GENESIS."""
+    return verify_card(read_signed_card(path))
+
+
+def read_signed_card(path: Path) -> SignedCard:
+    """The card of a file, its signatures verified. Raises UserError GENESIS."""
     try:
-        raw = unwrap("CARD", _text_of(path))
-        return verify_card(decode(SignedCard, raw, limit=limits.ARMOUR_BYTES_MAX))
+        signed = decode(SignedCard, unwrap("CARD", _text_of(path)), limit=limits.ARMOUR_BYTES_MAX)
+        verify_card(signed)
+        return signed
     except Malformed as error:
         raise UserError(
             f"{path} is not a clinic's card: {error.message}",
@@ -104,7 +112,13 @@ def keep_genesis(path: Path, genesis: Genesis) -> None:
     known = load_genesis(path)
     if known is None:
         _write(path, wrap("GENESIS", encode(genesis)))
-    elif network_id(known) != network_id(genesis):
+    else:
+        check_same_network(known, network_id(genesis))
+
+
+def check_same_network(known: Genesis, network: NetworkId) -> None:
+    """Raises UserError WRONG_NETWORK where `known`, which this node joined, is another than `network`."""
+    if network_id(known) != network:
         raise UserError(
             f"this node belongs to another network: {known.name}",
             "use another data directory for another network",
@@ -121,7 +135,7 @@ def join_network(config: Config, file: Path, *, is_json: bool) -> None:
     genesis = read_genesis_file(file)
     if config.node.role == "clinic":
         own = read_card(paths.card(config.node.data_dir))
-        check_membership(genesis, own.id_key, own.vote_key, own.enc_key)
+        check_founder(genesis, own.id_key, own.vote_key, own.enc_key)
     keep_genesis(config.network.genesis, genesis)
     result = joined(genesis)
     if is_json:
@@ -141,14 +155,25 @@ def joined(genesis: Genesis) -> NetworkJoinResult:
     )
 
 
-def check_membership(genesis: Genesis, id_key: bytes, vote_key: bytes, enc_key: bytes) -> None:
-    """Raises UserError GENESIS where the clinic of these keys is not a founder, or is one by other keys."""
+def is_founder(genesis: Genesis, id_key: bytes) -> bool:
+    return any(one.id_key == id_key for one in genesis.members)
+
+
+def check_founder(genesis: Genesis, id_key: bytes, vote_key: bytes | None, enc_key: bytes) -> None:
+    """Raises UserError GENESIS where the clinic of these keys is not a founder, or is one by other keys.
+
+    `vote_key` is None where it was rotated since: the ledger knows the present one.
+    """
     member = next((one for one in genesis.members if one.id_key == id_key), None)
-    if member is None or (member.vote_key, member.enc_key) != (vote_key, enc_key):
+    if member is None:
         raise UserError(
-            f"this clinic is not among the founders of {genesis.name}"
-            if member is None
-            else f"this clinic is in {genesis.name} with other keys than it has",
+            f"this clinic is not among the founders of {genesis.name}",
+            "ask a member for an invitation: chartmesh network invite; then join with its code",
+            code=Code.GENESIS,
+        )
+    if member.enc_key != enc_key or vote_key not in (None, member.vote_key):
+        raise UserError(
+            f"this clinic is in {genesis.name} with other keys than it has",
             "found the network with the file `card` of this data directory",
             code=Code.GENESIS,
         )

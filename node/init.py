@@ -252,6 +252,7 @@ def _report(
     data_dir, is_clinic = config.node.data_dir, config.node.role == "clinic"
     made = [paths.keyfile(data_dir), *([paths.votes(data_dir)] if is_clinic else []), *files]
     following = f"chartmesh network join{flags} GENESIS"
+    invited = f"chartmesh start{flags}, then chartmesh network join{flags} CODE"
     if config.network.genesis.exists():
         following = f"chartmesh start{flags}" if is_clinic else f"chartmesh my code{flags} --clinic NAME"
     if is_json:
@@ -273,5 +274,6 @@ def _report(
     if is_clinic and not config.network.genesis.exists():
         print(f"next: give {paths.card(data_dir)} to whoever runs `chartmesh network create`, and with the")
         print(f"      genesis file that comes back: {following}")
+        print(f"or:   with an invitation of a member: {invited}")
     else:
         print(f"next: {following}")

@@ -53,6 +53,17 @@ class ClinicKeys(Wire, frozen=True):
         return "ClinicKeys(…)"
 
 
+class NextVoteKey(Wire, frozen=True):
+    """A clinic's next vote key, from when it is made until the network votes with it."""
+
+    KIND: ClassVar[str] = "next-vote-key"
+
+    vote_seed: Seed
+
+    def __repr__(self) -> str:
+        return "NextVoteKey(…)"
+
+
 class WalletKeys(Wire, frozen=True):
     """What a patient's device holds: the hot master, and hashes of next keys it cannot derive."""
 
@@ -85,7 +96,7 @@ class Keyring:
         )
 
 
-Keys = TypeVar("Keys", ClinicKeys, WalletKeys)
+Keys = TypeVar("Keys", ClinicKeys, NextVoteKey, WalletKeys)
 
 
 @dataclass(frozen=True, slots=True)

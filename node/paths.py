@@ -19,6 +19,11 @@ def keyfile(data_dir: Path) -> Path:
     return data_dir / "keys"
 
 
+def next_vote_key(data_dir: Path) -> Path:
+    """A clinic's next vote key while it is being rotated in."""
+    return data_dir / "keys.next"
+
+
 def votes(data_dir: Path, generation: int = 0) -> Path:
     """The vote file of one vote key, by the key's generation; see `node.store.votefile`.
 
@@ -35,6 +40,11 @@ def card(data_dir: Path) -> Path:
 def genesis(data_dir: Path) -> Path:
     """The genesis file of the network this node has joined."""
     return data_dir / "genesis"
+
+
+def application(data_dir: Path) -> Path:
+    """The invitation by which this clinic asked to join, see `node.members.application`."""
+    return data_dir / "application"
 
 
 def ledger_db(data_dir: Path) -> Path:

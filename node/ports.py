@@ -4,7 +4,7 @@ Peers are named by their identity key (`PublicKey`), never by an address. All ti
 milliseconds unless a name says otherwise; deadlines are enforced by the caller with trio scopes.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -167,6 +167,14 @@ class Transport(Protocol):
 
     def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
         """Calls `callback` each time a member's connection comes up."""
+        ...
+
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        """Takes no connection with any of `peers` from now on; `drop` ends those that there are."""
+        ...
+
+    def drop(self, peer: PublicKey) -> None:
+        """Ends every connection with `peer`."""
         ...
 
 

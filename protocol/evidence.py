@@ -15,13 +15,14 @@ _EVIDENCE_BYTES_MAX = 2 * limits.KIB
 
 
 class Evidence(Wire, frozen=True):
-    """`signatures` are of `vote_key` over `first` and `second`, in this order."""
+    """Both signatures are of `vote_key`, each over the statement before it."""
 
     network: NetworkId
     vote_key: PublicKey
     first: Statement
+    first_signature: bytes
     second: Statement
-    signatures: tuple[bytes, bytes]
+    second_signature: bytes
 
     @property
     def epoch(self) -> int:
@@ -49,10 +50,10 @@ def verify_evidence(evidence: Evidence) -> None:
     """
     if len(evidence.network) != NETWORK_ID_BYTES or not is_public_key(evidence.vote_key):
         raise Malformed("evidence names no network or no vote key")
-    statements = (evidence.first, evidence.second)
-    if not all(map(is_statement, statements)) or not contradict(*statements):
+    first, second = evidence.first, evidence.second
+    if not (is_statement(first) and is_statement(second) and contradict(first, second)):
         raise Malformed("the two statements do not contradict each other")
-    for statement, signature in zip(statements, evidence.signatures, strict=True):
+    for statement, signature in ((first, evidence.first_signature), (second, evidence.second_signature)):
         if not verify_statement(statement, signature, evidence.vote_key, evidence.network):
             raise Malformed("a statement is not signed by the vote key that the evidence names")
 

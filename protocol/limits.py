@@ -39,6 +39,7 @@ CHUNK_FRAME_BYTES_MAX = 264 * KIB
 FETCH_REQUEST_BYTES_MAX = 4 * KIB
 LIGHT_REPLY_BYTES_MAX = 512 * KIB
 AUDIT_REPLY_BYTES_MAX = 512 * KIB
+MEMBERS_FRAME_BYTES_MAX = 64 * KIB
 
 # Catch-up by height.
 RANGE_BLOCKS_MAX = 256  # in one reply
@@ -53,6 +54,12 @@ MEMBERS_MAX = 64
 NAME_CHARS_MAX = 64
 ADDRESSES_MAX = 8
 ADDRESS_CHARS_MAX = 256
+INVITATION_LIFE_MS = 7 * DAY_MS  # of an invitation, unless its maker says otherwise
+INVITATION_LIFE_MS_MAX = 90 * DAY_MS
+CHANGE_LIFE_MS = 7 * DAY_MS  # at least, of a change of the membership that waits for approvals
+CHANGE_BYTES_MAX = 8 * KIB  # of the body of such a change: the card in it is the most
+CHANGES_PER_SPONSOR_MAX = 8  # that one member may have waiting at the same time
+SOFTWARE_CHARS_MAX = 32
 
 # Records.
 CHUNK_BYTES = 256 * KIB  # ciphertext of one chunk, tag included
@@ -150,6 +157,7 @@ CONTROL_CONNECTIONS_MAX = 64
 CONTROL_ROWS_DEFAULT = 1_000
 CONTROL_ROWS_MAX = 10_000
 CONTROL_NAME_CHARS_MAX = 128
+PATH_CHARS_MAX = 4096
 RECEIVE_CODE_CHARS_MAX = 32 * KIB
 GENESIS_CHARS_MAX = 384 * KIB
 

@@ -70,6 +70,20 @@ def is_approved(roster: RosterState, signers: tuple[PublicKey, ...]) -> bool:
     return len(validators & set(signers)) >= quorum_of(len(validators))
 
 
+def suspends_at_sight(state: Lookups, body: Suspend, signers: tuple[PublicKey, ...], time_ms: int) -> bool:
+    """Whether a Suspend signed by `signers` counts in `state` from sight on, whatever the order.
+
+    `time_ms` is that of the newest final block.
+    """
+    member = state.member(body.member)
+    return (
+        member is not None
+        and member.role < Role.SUSPENDED
+        and time_ms <= body.not_after_ms
+        and is_approved(state.roster, signers)
+    )
+
+
 def _check_approvals(
     roster: RosterState, body: Approved, signers: tuple[PublicKey, ...], place: Place
 ) -> None:

@@ -96,9 +96,9 @@ class Tally:
         # One contradiction convicts a validator; it could sign any number of them.
         key = self.committee.validators[first.signer]
         if all(item.vote_key != key for item in self.evidence):
-            signatures = (first.signature, second.signature)
+            network = self.committee.network
             self.evidence.append(
-                Evidence(self.committee.network, key, first.statement, second.statement, signatures)
+                Evidence(network, key, first.statement, first.signature, second.statement, second.signature)
             )
 
     def _certificate(self, statement: Statement) -> Certificate | None:

@@ -6,7 +6,7 @@ only noted in `Net.dropped`. Run under a mock clock.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -135,6 +135,12 @@ class MemoryTransport:
         return sorted(set(self._net.transports) - self._net.down - {self._identity})
 
     def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
+        pass
+
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        pass
+
+    def drop(self, peer: PublicKey) -> None:
         pass
 
 

@@ -53,10 +53,11 @@ class Load:
             TransportError: all clinics were lost.
         """
         start_s = trio.current_time()
-        for _ in self._clinics:
-            client = self._clients[self._turn % len(self._clients)]
-            clinic = self._clinics[self._turn // len(self._clients) % len(self._clinics)]
-            self._turn += 1
+        client = self._clients[self._turn % len(self._clients)]
+        first = self._turn // len(self._clients)
+        self._turn += 1
+        for offset in range(len(self._clinics)):
+            clinic = self._clinics[(first + offset) % len(self._clinics)]
             try:
                 await _make_final(client, clinic, submissions)
             except TransportError:

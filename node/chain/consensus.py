@@ -19,6 +19,7 @@ from protocol.blocks import Block, Certificate, Committee, Member, Statement, bl
 from protocol.codec import encode
 from protocol.consensus import Simplex
 from protocol.errors import RemoteProtocolError
+from protocol.evidence import Evidence
 from protocol.keys import PublicKey, SigningKey
 from protocol.memory import certified_by_other, foreign_statement
 from protocol.messages.consensus import (
@@ -75,6 +76,8 @@ class ConsensusService:
         self.is_learner = key is None or journal.is_lost or committee.index(key.public) is None
         self._clock_is_good = False
         self._learn_height: int | None = None
+        self._accuse: Callable[[Evidence], None] = lambda evidence: None
+        self._accused: set[PublicKey] = set()
         self.machine = Simplex(
             committee=committee,
             limits=ledger.state.limits,
@@ -105,6 +108,10 @@ class ConsensusService:
         """Before its chain is this high, the node does not vote: its disks may be older than it knows."""
         self._learn_height = height
         self._allow_votes()
+
+    def on_evidence(self, callback: Callable[[Evidence], None]) -> None:
+        """Calls `callback` with whatever convicts a validator, once for each vote key."""
+        self._accuse = callback
 
     def wake(self) -> None:
         """Steps the machine soon: a message came, or work."""
@@ -190,6 +197,7 @@ class ConsensusService:
         reconnected, self._reconnected = sorted(self._reconnected), set()
         outputs.extend(self.machine.reconnected(peer, now) for peer in reconnected)
         outputs.append(self.machine.tick(now))
+        self._tell_evidence()
         await self._carry_out(outputs)
 
     async def _carry_out(self, outputs: Sequence[Output]) -> None:
@@ -216,6 +224,12 @@ class ConsensusService:
             statement = foreign_statement(message, self.machine.ballot, self.machine.committee)
             if statement is not None:
                 await self._retire(statement)
+
+    def _tell_evidence(self) -> None:
+        for evidence in self.machine.tally.evidence:
+            if evidence.vote_key not in self._accused:
+                self._accused.add(evidence.vote_key)
+                self._accuse(evidence)
 
     async def _retire(self, statement: Statement) -> None:
         loss = (

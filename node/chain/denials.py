@@ -1,27 +1,38 @@
-"""Revocations at sight: a validly signed one counts from the moment it is seen, whatever the order."""
+"""What narrows access at sight: revocations and suspensions count from the moment they are seen."""
 
 import trio
 
 from node.chain.ledger import Ledger
+from node.chain.suspensions import Suspensions
 from node.ports import TaskStatus
 from protocol import limits
 from protocol.keys import PublicKey
 from protocol.ledger import may_revoke
+from protocol.membership import Suspend
 from protocol.transactions import Revoke, TokenId, TransactionId, VerifiedTransaction
 
 
 class Denials:
-    """Judges revocations against the newest final state; keeps those that come before their token."""
+    """Judges revocations against the newest final state; keeps those that come before their token.
+    Suspensions are judged by `suspensions`, and never kept: whoever approved one says it again."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, suspensions: Suspensions) -> None:
+        self._ledger, self._suspensions = ledger, suspensions
         self._early: dict[PublicKey, dict[TransactionId, VerifiedTransaction]] = {}
         self._unknown_by_token: dict[TokenId, int] = {}
 
     async def see(self, transaction: VerifiedTransaction, sender: PublicKey) -> None:
-        """Takes a verified Revoke from anywhere; if it counts, it is durable when this returns."""
-        body = transaction.body
-        assert isinstance(body, Revoke)
+        """Takes a verified transaction from anywhere; if it narrows access, it counts and is durable
+        when this returns."""
+        match transaction.body:
+            case Revoke() as body:
+                await self._see_revoke(transaction, body, sender)
+            case Suspend():
+                self._suspensions.see(transaction)
+            case _:
+                return
+
+    async def _see_revoke(self, transaction: VerifiedTransaction, body: Revoke, sender: PublicKey) -> None:
         if (body.token, body.grant_id) in self._ledger.denied:
             return
         state = self._ledger.state

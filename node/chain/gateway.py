@@ -4,7 +4,7 @@ It answers with what the asker can verify: headers with a finalization, transact
 belongs to an owner is shown only under the owner key's signature, and to others looks like nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -21,8 +21,12 @@ from protocol.errors import Malformed
 from protocol.keys import PublicKey, verify
 from protocol.messages.light import (
     HEADERS_MAX,
+    GenesisReply,
+    GenesisRequest,
     HeadersReply,
     HeadersRequest,
+    JoinReply,
+    JoinRequest,
     Located,
     LocateReply,
     LocateRequest,
@@ -41,6 +45,9 @@ LIGHT = "light"
 SUBMIT = "submit"
 OWNED = "owned"
 
+Join = Callable[[PublicKey, JoinRequest], JoinReply]
+"""How far a clinic's request to be admitted is."""
+
 
 class Gateway:
     """Serves the `light` and `submit` protocols."""
@@ -53,9 +60,10 @@ class Gateway:
         submissions: Submissions,
         network: NetworkId,
         entropy: Entropy,
+        join: Join,
     ) -> None:
         self._server, self._ledger, self._submissions = transport.identity, ledger, submissions
-        self._network, self._entropy = network, entropy
+        self._network, self._entropy, self._join = network, entropy, join
         transport.serve(LIGHT, self._serve_light, strangers=True)
         transport.serve(SUBMIT, self._serve_submit, strangers=True)
 
@@ -82,6 +90,10 @@ class Gateway:
                     return encode(NonceReply(nonce.draw()))
                 case OwnedRequest() as request:
                     return encode(await self._owned(request, nonce.take()))
+                case GenesisRequest():
+                    return encode(GenesisReply(encode(self._ledger.genesis)))
+                case JoinRequest() as request:
+                    return encode(self._join(peer, request))
 
         await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
 

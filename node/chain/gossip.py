@@ -55,7 +55,7 @@ class GossipService:
         if not self._validators.issuperset(self._transport.subscribers(BLOCKS)):
             self._queue(BLOCKS, encode(FinalBlock(block, certificate)))
 
-    def publish_revocation(self, submission: Submission) -> None:
+    def publish_urgent(self, submission: Submission) -> None:
         self._queue(URGENT, encode(submission))
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

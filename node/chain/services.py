@@ -10,6 +10,7 @@ from node.chain.gossip import GossipService
 from node.chain.journal import VoteJournal
 from node.chain.ledger import Ledger
 from node.chain.submissions import Submissions
+from node.chain.suspensions import Suspensions
 from node.chain.sync import SyncService
 from node.ports import Ports, TaskStatus
 from protocol.access import Freshness
@@ -35,7 +36,8 @@ class LedgerServices:
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
         self.mempool = Mempool()
-        self.denials = Denials(self.ledger)
+        self.suspensions = Suspensions(self.ledger, store)
+        self.denials = Denials(self.ledger, self.suspensions)
         self.submissions = self._build_submissions()
         self.sync = SyncService(
             transport=ports.transport,
@@ -65,7 +67,7 @@ class LedgerServices:
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
             is_final=lambda name: self.ledger.position(name) is not None,
-            on_revoked=self.gossip.publish_revocation,
+            on_narrowing=self.gossip.publish_urgent,
         )
 
     def freshness(self) -> Freshness:

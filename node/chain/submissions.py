@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.chain.checking import check_signatures
 from node.chain.denials import Denials
 from node.ports import Offload, Store, TaskStatus, Transport
 from node.store import layout
@@ -18,6 +19,7 @@ from protocol.blocks import Block
 from protocol.codec import decode, encode
 from protocol.errors import Malformed, Rejected, Rejection, UserError
 from protocol.keys import PublicKey
+from protocol.membership import Suspend
 from protocol.mempool import Mempool, Pending, VerifiedCache
 from protocol.messages.consensus import Forward, Submission
 from protocol.transactions import (
@@ -33,7 +35,7 @@ PROTOCOL = "consensus"
 FORWARD_BYTES_MAX = 128 * limits.KIB
 FORWARD_AGAIN_S = 3.0
 SUBMISSION_BYTES_MAX = limits.TRANSACTION_BYTES_MAX + limits.SEALED_BYTES_MAX + limits.KIB
-VERIFY_TOGETHER_MIN = 16
+NARROWING = (Revoke, Suspend)  # what counts from sight on
 
 WhyNot = Callable[[VerifiedTransaction], str | None]
 
@@ -82,17 +84,18 @@ class Submissions:
         self._rejection: WhyNot = lambda transaction: None
         self._is_final: Callable[[TransactionId], bool] = lambda name: False
         self._denials = denials
-        self._on_revoked: Callable[[Submission], None] = lambda submission: None
+        self._on_narrowing: Callable[[Submission], None] = lambda submission: None
 
     def connect(
         self,
         *,
         rejection: WhyNot,
         is_final: Callable[[TransactionId], bool],
-        on_revoked: Callable[[Submission], None],
+        on_narrowing: Callable[[Submission], None],
     ) -> None:
-        """`rejection` says why the ledger would refuse; `on_revoked` passes own users' revocations on."""
-        self._rejection, self._is_final, self._on_revoked = rejection, is_final, on_revoked
+        """`rejection` says why the ledger would refuse; `on_narrowing` passes on what own users revoke
+        or suspend."""
+        self._rejection, self._is_final, self._on_narrowing = rejection, is_final, on_narrowing
 
     def on_added(self, callback: Callable[[], None]) -> None:
         """Calls `callback` when the mempool has something new."""
@@ -156,22 +159,15 @@ class Submissions:
         Raises:
             Malformed: not a transaction, or a signature is wrong.
         """
-        unseen = self._verified.unseen(transactions)
-        if len(unseen) < VERIFY_TOGETHER_MIN:
-            for raw in unseen:
-                self._verified.verify(raw)
-            return
-        check = self._verified.check
-        for transaction in await self._offload.run(lambda: [check(raw) for raw in unseen]):
-            self._verified.add(transaction)
+        await check_signatures(self._verified, self._offload, transactions)
 
     async def heed(self, transactions: Sequence[bytes], peer: PublicKey) -> None:
-        """Checks what `peer` sent and heeds the revocations in it: each counts from sight on, whatever
-        becomes of the rest. Raises Malformed, as `check`."""
+        """Checks what `peer` sent and heeds the revocations and suspensions in it: each counts from sight
+        on, whatever becomes of the rest. Raises Malformed, as `check`."""
         await self.check(transactions)
         for raw in transactions:
             transaction = self._verified.verify(raw)
-            if isinstance(transaction.body, Revoke):
+            if isinstance(transaction.body, NARROWING):
                 await self._denials.see(transaction, peer)
 
     async def receive(self, peer: PublicKey, submissions: Sequence[Submission]) -> None:
@@ -224,8 +220,8 @@ class Submissions:
         # What another node forwarded is in the mempool too, but only that node would remember it.
         if name in self._open:
             return name, next((b for b in (self._next, self._saving) if name in b.items), None)
-        is_revoke = isinstance(transaction.body, Revoke)
-        if is_revoke and not self._is_final(name):
+        is_narrowing = isinstance(transaction.body, NARROWING)
+        if is_narrowing and not self._is_final(name):
             await self._denials.see(transaction, self._transport.identity)
         reason = self._rejection(transaction)
         if reason is not None:
@@ -233,8 +229,8 @@ class Submissions:
                 return name, None
             raise Rejected(reason)
         # Only what the ledger would take is passed on: strangers could else have this node flood all.
-        if is_revoke:
-            self._on_revoked(item)
+        if is_narrowing:
+            self._on_narrowing(item)
         self._mempool.add(Pending(transaction, item.sealed, sender))
         self._open.add(name)
         self._next.items[name] = item

@@ -1,21 +1,26 @@
 """The answers to every request of the control socket, for a clinic and for a light client."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from node.clinic import Clinic
+from node.control.joining import Door, Part, apply_with, look_at_invitation
+from node.control.keeping import Keeping
+from node.control.membership import MembershipAnswers
 from node.control.status import (
     Self,
+    applicant_status,
     clinic_status,
+    founders_of,
     light_status,
-    members_of,
     peers_of,
     status_without_network,
 )
 from node.exchange import Exchange
 from node.founding import joined, read_genesis
 from node.light.client import LightClient
+from node.members.applicant import Applicant
 from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from protocol.blocks import Genesis
@@ -25,7 +30,10 @@ from protocol.control import (
     AnyRequest,
     AuditList,
     AuditVerify,
+    BackupCreate,
     Document,
+    KeysRotate,
+    KeysShow,
     Members,
     MembersResult,
     MyCode,
@@ -35,8 +43,15 @@ from protocol.control import (
     MyShares,
     MyStop,
     MyWho,
+    NetworkApply,
+    NetworkApprove,
+    NetworkEvidence,
+    NetworkInvitation,
+    NetworkInvite,
     NetworkJoin,
     NetworkJoinResult,
+    NetworkRemove,
+    NetworkSuspend,
     PeerBlock,
     Peers,
     PeersResult,
@@ -48,6 +63,8 @@ from protocol.control import (
     StatusResult,
     Stop,
     StopResult,
+    StoreStat,
+    StoreVerify,
 )
 from protocol.errors import Code, UserError
 from protocol.keys import KEY_BYTES, PublicKey
@@ -55,6 +72,7 @@ from protocol.keys import KEY_BYTES, PublicKey
 ClinicRequest = (
     RecordAdd | RecordList | RecordShow | RecordGet | AccessList | AccessShow | AuditList | AuditVerify
 )
+NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 
 
@@ -72,21 +90,19 @@ class Peerage(Protocol):
 class Joined:
     """The network this node is in: its part there, and its peers."""
 
-    node: Clinic | LightClient
+    node: Part
     peerage: Peerage
+    keeping: Keeping
 
 
 class Answers:
     """A `control.Answerer`. `joined` is None until the node has a network.
 
-    `join` enters the network of a genesis file, and returns when its services run; `stop` asks the
-    daemon to end.
+    `door` is the daemon around it.
     """
 
-    def __init__(
-        self, own: Self, *, join: Callable[[Genesis], Awaitable[None]], stop: Callable[[], None]
-    ) -> None:
-        self._own, self._join, self._stop = own, join, stop
+    def __init__(self, own: Self, door: Door) -> None:
+        self._own, self._door = own, door
         self.joined: Joined | None = None
 
     async def answer(self, request: AnyRequest, exchange: Exchange) -> Document:
@@ -100,10 +116,20 @@ class Answers:
             case Members():
                 return self._members()
             case Stop():
-                self._stop()
+                self._door.stop()
                 return StopResult()
-            case NetworkJoin(genesis=text):
-                return await self._join_network(read_genesis(text))
+            case BackupCreate():
+                return await self._keeping().backups.create(request, exchange)
+            case StoreStat():
+                return self._keeping().stores.stat()
+            case StoreVerify():
+                return await self._keeping().stores.verify(exchange)
+            case NetworkJoin() | NetworkInvitation() | NetworkApply() | KeysShow() | KeysRotate():
+                return await self._answer_door(request)
+            case (
+                NetworkInvite() | NetworkApprove() | NetworkSuspend() | NetworkRemove() | NetworkEvidence()
+            ):
+                return await _answer_member(self._clinic(), request)
             case (
                 RecordAdd()
                 | RecordList()
@@ -128,8 +154,10 @@ class Answers:
                 return clinic_status(self._own, clinic)
             case Joined(LightClient() as client):
                 return light_status(self._own, client)
+            case Joined(Applicant() as applicant):
+                return applicant_status(self._own, applicant)
             case _:
-                raise AssertionError("a node is a clinic or a light client")
+                raise AssertionError("a node is a clinic, an applicant or a light client")
 
     def _peers(self) -> PeersResult:
         if self.joined is None:
@@ -158,11 +186,42 @@ class Answers:
         return self._peers()
 
     def _members(self) -> MembersResult:
-        return MembersResult(members=()) if self.joined is None else members_of(self.joined.node, self._own)
+        match self.joined:
+            case None:
+                return MembersResult(members=())
+            case Joined(Clinic() as clinic):
+                return MembershipAnswers(clinic).members()
+            case Joined(LightClient() | Applicant() as node):
+                return founders_of(node.genesis, node.transport.connected())
+            case _:
+                raise AssertionError("a node is a clinic, an applicant or a light client")
+
+    async def _answer_door(
+        self, request: NetworkJoin | NetworkInvitation | NetworkApply | KeysShow | KeysRotate
+    ) -> Document:
+        match request:
+            case NetworkJoin(genesis=text):
+                return await self._join_network(read_genesis(text))
+            case NetworkInvitation(code=code):
+                return await look_at_invitation(self._door, code)
+            case NetworkApply(code=code, terms_hash=terms_hash):
+                return await apply_with(self._door, code, terms_hash)
+            case KeysShow():
+                return self._door.keys()
+            case KeysRotate():
+                return await self._door.rotate()
+            case _:
+                assert_never(request)
 
     async def _join_network(self, genesis: Genesis) -> NetworkJoinResult:
-        await self._join(genesis)
+        await self._door.join(genesis)
         return joined(genesis)
+
+    def _keeping(self) -> Keeping:
+        """Raises UserError NOT_INITIALISED: before there is a network there are no databases."""
+        if self.joined is None:
+            raise _no_network()
+        return self.joined.keeping
 
     def _clinic(self) -> Clinic:
         """Raises UserError ROLE or NOT_INITIALISED where this is no running clinic."""
@@ -174,6 +233,12 @@ class Answers:
             )
         if self.joined is None:
             raise _no_network()
+        if isinstance(self.joined.node, Applicant):
+            raise UserError(
+                f"this clinic is not a member of {self.joined.node.genesis.name} yet",
+                "see how far its request is: chartmesh status",
+                code=Code.MEMBERSHIP,
+            )
         assert isinstance(self.joined.node, Clinic)
         return self.joined.node
 
@@ -214,6 +279,23 @@ async def _answer_clinic(clinic: Clinic, request: ClinicRequest, exchange: Excha
             assert_never(request)
 
 
+async def _answer_member(clinic: Clinic, request: NetworkRequest) -> Document:
+    answers = MembershipAnswers(clinic)
+    match request:
+        case NetworkInvite():
+            return answers.invite(request)
+        case NetworkApprove():
+            return await answers.approve(request)
+        case NetworkSuspend():
+            return await answers.suspend(request)
+        case NetworkRemove():
+            return await answers.remove(request)
+        case NetworkEvidence():
+            return answers.evidence(request)
+        case _:
+            assert_never(request)
+
+
 async def _answer_patient(client: LightClient, request: PatientRequest, exchange: Exchange) -> Document:
     my = client.my
     match request:
@@ -237,5 +319,7 @@ async def _answer_patient(client: LightClient, request: PatientRequest, exchange
 
 def _no_network() -> UserError:
     return UserError(
-        "this node has no network yet", "chartmesh network join GENESIS", code=Code.NOT_INITIALISED
+        "this node has no network yet",
+        "join one: chartmesh network join, with a genesis file or an invitation code",
+        code=Code.NOT_INITIALISED,
     )

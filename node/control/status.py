@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from msgspec.structs import replace
 
 from node.clinic import Clinic
 from node.light.client import LightClient
+from node.members.applicant import Applicant
 from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Clock
+from node.version import program_version
 from protocol.blocks import Genesis, genesis_committee
 from protocol.control import (
     MemberItem,
@@ -49,7 +50,9 @@ class Self:
 
 def status_without_network(own: Self) -> StatusResult:
     """Before the node has joined one."""
-    advice = "this node has no network yet: chartmesh network join GENESIS"
+    advice = (
+        "this node has no network yet: chartmesh network join, with a genesis file or an invitation code"
+    )
     return replace(_blank(own), warnings=(advice, *_own_warnings(own)))
 
 
@@ -100,17 +103,21 @@ def light_status(own: Self, client: LightClient) -> StatusResult:
     )
 
 
-def members_of(node: Clinic | LightClient, own: Self) -> MembersResult:
-    """The members in the genesis file's order, and the newest height each was heard at."""
-    heights: dict[PublicKey, int] = {}
-    if isinstance(node, Clinic):
-        heights = {
-            **node.services.clock_check.heights,
-            own.identity: node.services.ledger.height,
-        }
-        connected = {*node.ports.transport.connected(), own.identity}
-    else:
-        connected = set(node.transport.connected())
+def applicant_status(own: Self, applicant: Applicant) -> StatusResult:
+    """Of a clinic that waits to be admitted."""
+    return replace(
+        _blank(own),
+        network=applicant.network.hex(),
+        members=len(applicant.genesis.members),
+        reachable=int(applicant.inviter.is_connected),
+        quorum=0 if applicant.reply is None else applicant.reply.needed,
+        peers=len(applicant.transport.connected()),
+        warnings=(_how_far(applicant), *_own_warnings(own)),
+    )
+
+
+def founders_of(genesis: Genesis, connected: Sequence[PublicKey]) -> MembersResult:
+    """The members that the genesis file names: all that is known of them without the ledger."""
     return MembersResult(
         members=tuple(
             MemberItem(
@@ -118,10 +125,10 @@ def members_of(node: Clinic | LightClient, own: Self) -> MembersResult:
                 name=member.name,
                 role="validator",
                 reachable=member.id_key in connected,
-                last_height=heights.get(member.id_key),
-                is_self=member.id_key == own.identity,
+                last_height=None,
+                votes=True,
             )
-            for member in node.genesis.members
+            for member in genesis.members
         )
     )
 
@@ -165,13 +172,6 @@ def _role(key: PublicKey | None, names: Container[PublicKey]) -> str:
     return "member" if key in names else "stranger"
 
 
-def program_version() -> str:
-    try:
-        return version("chartmesh")
-    except PackageNotFoundError:
-        return ""
-
-
 def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) -> Iterator[str]:
     services, count = clinic.services, len(clinic.member_keys)
     quorum, tolerance_ms = services.committee.quorum, clinic.genesis.limits.tolerance_ms
@@ -196,6 +196,20 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
         yield f"stale, so nothing is served: {reachable} of {count} members reach each other, {quorum} must"
     if clinic.records.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
+
+
+def _how_far(applicant: Applicant) -> str:
+    """What a clinic that waits to be admitted waits for."""
+    name, reply = applicant.genesis.name, applicant.reply
+    if reply is None:
+        return f"asking to join {name}: the member that invited this clinic does not answer yet"
+    if not reply.taken:
+        return (
+            f"asking to join {name}: the invitation is not taken, it may be used or expired; "
+            "join with a new one: chartmesh network join CODE"
+        )
+    away = "" if applicant.inviter.is_connected else "; the member that invited it is away"
+    return f"asking to join {name}: {reply.approvals} of {reply.needed} approvals{away}"
 
 
 def _own_warnings(own: Self) -> Iterator[str]:

@@ -203,11 +203,6 @@ class PlainSwarm(Swarm):
         super()._init_connection_management()
         self.auto_connector = NoConnector(self)
 
-    def forget_departed(self) -> None:
-        """Drops the health records that the library opens for connections that end during a check."""
-        for peer in [peer for peer in self.health_data if peer not in self.connections]:
-            del self.health_data[peer]
-
 
 def _no_record(_host: object) -> tuple[bytes, bool]:
     return b"", False

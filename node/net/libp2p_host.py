@@ -7,7 +7,7 @@ its connection and never the process.
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, cast
@@ -140,6 +140,12 @@ class Libp2pTransport:
     def set_members(self, members: Sequence[PeerAddress]) -> None:
         """Replaces the members, before the transport runs or while it does."""
         self._links.set_members(members)
+
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        self._links.shut_out(peers)
+
+    def drop(self, peer: PublicKey) -> None:
+        self._links.drop(peer)
 
     def connected(self) -> Sequence[PublicKey]:
         return self._links.book.connected()

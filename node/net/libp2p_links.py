@@ -1,7 +1,7 @@
 """Connections: taken, dialled, kept to one per peer, watched and dropped."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -66,6 +66,7 @@ class Links:
         self._door = Door()
         self._unread = Shares(limits.STRANGERS_BUFFER_BYTES_MAX)
         self._dials: dict[PublicKey, _Dial] = {}
+        self._shut_out: Container[PublicKey] = ()
         self._swarm: PlainSwarm | None = None
         self._nursery: trio.Nursery | None = None
 
@@ -95,11 +96,21 @@ class Links:
     def admit(self, key: PublicKey) -> bool:
         """Whether an identity that has just been proved may stay."""
         now_ms = self._clock.elapsed_ms()
-        if self._offenders.is_blocked(key, now_ms):
+        if key in self._shut_out or self._offenders.is_blocked(key, now_ms):
             return False
         if self.book.is_member(key):
             return True
         return self.book.strangers() < self._room() and self.book.peer(key, now_ms).spend(now_ms)
+
+    def shut_out(self, keys: Container[PublicKey]) -> None:
+        """Admits none of `keys` from now on."""
+        self._shut_out = keys
+
+    def drop(self, key: PublicKey) -> None:
+        """Closes all connections with one identity; it is nobody's fault."""
+        peer = self.book.known(key)
+        if peer is not None:
+            self._close_peer(peer)
 
     async def find(self, key: PublicKey) -> Link:
         """A connection with a peer; waits for the first attempt to dial it and for no other.
@@ -162,7 +173,7 @@ class Links:
             try:
                 for key, dial in self._dials.items():
                     nursery.start_soon(self._keep_connected, key, dial)
-                nursery.start_soon(self._watch, swarm)
+                nursery.start_soon(self._watch)
                 if sockets:
                     nursery.start_soon(trio.serve_listeners, self._accept, sockets)
                 await trio.sleep_forever()
@@ -256,7 +267,8 @@ class Links:
             if self._own > key:
                 await trio.sleep(backoff.next_s())
             while True:
-                dialled = None if self.book.live(key) else await self._dial(key, dial.addresses)
+                is_wanted = self.book.live(key) is None and key not in self._shut_out
+                dialled = await self._dial(key, dial.addresses) if is_wanted else None
                 if dialled is not None:
                     peer, link = self._register(*dialled, outbound=True)
                     self._nursery.start_soon(self._hold, peer, link)
@@ -320,12 +332,11 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(link.connection.close)
 
-    async def _watch(self, swarm: PlainSwarm) -> None:
+    async def _watch(self) -> None:
         """Forgets who left, and counts again what nobody has read."""
         while True:
             await trio.sleep(WATCH_S)
             now_ms = self._clock.elapsed_ms()
-            swarm.forget_departed()
             self.book.forget_strangers(now_ms)
             self._door.forget(now_ms)
             self._count_unread()

@@ -1,5 +1,6 @@
 """The muxer of a connection, mended: py-libp2p's Yamux polls, and lets two busy ends block each other."""
 
+import logging
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.yamux.yamux import (
     FLAG_ACK,
     FLAG_RST,
+    FLAG_SYN,
     HEADER_SIZE,
     TYPE_DATA,
     TYPE_PING,
@@ -26,8 +28,14 @@ from node.net.budget import TokenBucket
 from protocol import limits
 from protocol.errors import RemoteProtocolError
 
+logger = logging.getLogger(__name__)
+
 CLOSE_S: Final = 1.0
 CLOSED_CHECK_S: Final = 0.05
+PING_FIRST_S: Final = 0.5
+PING_EVERY_S: Final = 3.0
+# A busy clinic answers late, and to come back costs it more than to be waited for.
+PONG_S: Final = 8.0
 FLAGS_AT: Final = slice(2, 4)  # in the header of a frame
 ANSWERS_MAX: Final = 4096
 # A full frame fills one Noise message; the library's overflow it by 17 bytes.
@@ -160,9 +168,35 @@ class GuardedYamux(Yamux):
         """The peer broke a rule: nothing more of it is read, and the connection ends."""
         if not self.event_shutting_down.is_set():
             self._report(error)
-            self.event_shutting_down.set()
-            if self._nursery is not None:
-                self._nursery.cancel_scope.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        self.event_shutting_down.set()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    async def _measure_rtt_loop(self) -> None:
+        """Asks the other end for a sign of life, again and again, and ends the connection that gives none.
+
+        The library's own watch opens a stream for each question, at ten times the cost, and asks its peers
+        one after the other.
+        """
+        await trio.sleep(PING_FIRST_S)
+        while not self.event_shutting_down.is_set():
+            self._ping_id += 1
+            self._ping_event = trio.Event()
+            ping = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id)
+            self._ping_sent_time = trio.current_time()
+            try:
+                await self._write_whole(ping)
+            except IOException:
+                return  # the connection is over, as the loop that reads has seen too
+            with trio.move_on_after(PONG_S) as patience:
+                await self._ping_event.wait()
+            if patience.cancelled_caught:
+                logger.info("a connection is lost: no sign of life for %g s", PONG_S)
+                self._end()
+            await trio.sleep(PING_EVERY_S)
 
     def unread_bytes(self) -> int:
         """What has arrived and was not yet read, or is not yet a whole frame."""

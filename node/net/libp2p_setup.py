@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -22,10 +21,6 @@ from node.net.libp2p_guards import GuardedUpgrader, PlainSwarm, QuietHost, Repor
 from node.net.libp2p_muxer import MuxerRules
 from protocol import limits
 from protocol.keys import PublicKey
-
-HEALTH_CHECK_S: Final = 3.0
-# A busy clinic answers late, and to come back costs it more than to be waited for.
-PING_S: Final = 8.0
 
 
 def build_host(
@@ -84,11 +79,5 @@ def _connection_config(connections_max: int) -> ConnectionConfig:
         dial_timeout=limits.CONNECT_S,
         inbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
         outbound_stream_protocol_negotiation_timeout=limits.STREAM_OPEN_S,
-        enable_health_monitoring=True,
-        health_initial_delay=1,
-        health_warmup_window=1,
-        health_check_interval=HEALTH_CHECK_S,
-        ping_timeout=PING_S,
-        abort_connection_on_ping_failure=True,
-        record_ping_latency_in_peerstore=False,
+        enable_health_monitoring=False,  # the muxer looks after its connection
     )

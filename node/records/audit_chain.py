@@ -122,7 +122,7 @@ class AuditChain:
         """The records in order as far as they chain, then None at the first that does not."""
         previous = NO_RECORD
         for sequence, (key, raw) in enumerate(self._store.iterate(layout.AUDIT), 1):
-            record = _decode(raw)
+            record = decode_record(raw)
             is_next = record is not None and (record.sequence, record.previous) == (sequence, previous)
             if record is None or not is_next or key != layout.audit(sequence):
                 yield None
@@ -131,7 +131,8 @@ class AuditChain:
             previous = record_hash(record)
 
 
-def _decode(raw: bytes) -> AuditRecord | None:
+def decode_record(raw: bytes) -> AuditRecord | None:
+    """A record as stored; None where it is not one."""
     try:
         return decode(AuditRecord, raw, limit=RECORD_BYTES_MAX)
     except Malformed:

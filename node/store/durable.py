@@ -7,6 +7,7 @@ from pathlib import Path
 from protocol.errors import Code, UserError
 
 PRIVATE_MODE = 0o600
+DIRECTORY_MODE = 0o700
 _OTHERS = 0o077
 _ROOT = 0
 

@@ -21,6 +21,10 @@ HEAD = b"head/"
 CANDIDATE = b"candidate/"
 CANDIDATE_CERTIFICATE = b"candidate-certificate/"
 SIGNED = b"signed/"
+SUSPENDED = b"suspended/"
+CHANGE = b"change/"
+EVIDENCE = b"evidence/"
+INVITED = b"invited/"
 
 # Audit database.
 AUDIT = b"audit/"
@@ -134,6 +138,26 @@ def candidate_certificate(view: int, phase: int) -> bytes:
 def signed() -> bytes:
     """The vote record before the newest: a vote file that is behind it was rolled back."""
     return SIGNED
+
+
+def suspended(member: bytes) -> bytes:
+    """A member whose suspension counts from sight on, final or not."""
+    return SUSPENDED + member
+
+
+def change(name: bytes) -> bytes:
+    """A change of the membership that waits for approvals."""
+    return CHANGE + name
+
+
+def evidence(vote_key: bytes) -> bytes:
+    """What convicts the holder of a vote key."""
+    return EVIDENCE + vote_key
+
+
+def invited(invitation: bytes) -> bytes:
+    """The clinic that used an invitation of this node, by the invitation's id, with its expiry."""
+    return INVITED + invitation
 
 
 def audit(sequence: int) -> bytes:

@@ -20,6 +20,7 @@ import plyvel
 from node.ports import Put
 from node.store import layout
 from node.store.counted import REBUILD
+from node.store.durable import DIRECTORY_MODE
 from node.store.room import (
     BULK_LOW_WATER,
     VITAL_LOW_WATER,
@@ -32,7 +33,6 @@ from protocol.errors import Code, StorageError, UserError
 from protocol.limits import KIB, MIB
 
 CHECK_BYTES: Final = 8
-DIRECTORY_MODE: Final = 0o700
 
 _SCHEMA_KEY: Final = b"\x00schema"
 _NETWORK_KEY: Final = b"\x00network"

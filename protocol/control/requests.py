@@ -10,20 +10,28 @@ import msgspec
 from msgspec import Meta
 
 from protocol import limits
+from protocol.control.keeping import BackupResult, StoreStatResult, StoreVerifyResult
+from protocol.control.membership import (
+    KeysResult,
+    MembersResult,
+    NetworkChangeResult,
+    NetworkEvidenceResult,
+    NetworkInvitationResult,
+    NetworkInviteResult,
+    NetworkJoinResult,
+)
 from protocol.control.results import (
     AccessListResult,
     AccessShowResult,
     AuditListResult,
     AuditVerifyResult,
     Document,
-    MembersResult,
     MyCodeResult,
     MyRecordsResult,
     MyShareResult,
     MySharesResult,
     MyStopResult,
     MyWhoResult,
-    NetworkJoinResult,
     PeersResult,
     RecordAddResult,
     RecordGetResult,
@@ -42,10 +50,14 @@ Name = Annotated[str, Meta(min_length=1, max_length=limits.CONTROL_NAME_CHARS_MA
 User = Annotated[str, Meta(min_length=1, max_length=limits.USER_CHARS_MAX)]
 Purpose = Annotated[str, Meta(pattern="^[A-Z]+$", max_length=16)]
 ReceiveCode = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
+Invitation = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 GrantBodyHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * limits.GRANT_BODY_BYTES_MAX)]
 Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
 Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
+SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
+InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
 RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
 
 
@@ -132,10 +144,77 @@ class AuditVerify(Ask[AuditVerifyResult], frozen=True, kw_only=True, tag="audit-
     pass
 
 
+class BackupCreate(Ask[BackupResult], frozen=True, kw_only=True, tag="backup-create"):
+    """`path` is an absolute path of a folder that is new or empty, on the daemon's side."""
+
+    path: Annotated[str, Meta(pattern="^/", max_length=limits.PATH_CHARS_MAX)]
+    blobs: bool = False
+
+
+class StoreStat(Ask[StoreStatResult], frozen=True, kw_only=True, tag="store-stat"):
+    pass
+
+
+class StoreVerify(Ask[StoreVerifyResult], frozen=True, kw_only=True, tag="store-verify"):
+    """Reads every entry of every database."""
+
+
 class NetworkJoin(Ask[NetworkJoinResult], frozen=True, kw_only=True, tag="network-join"):
     """`genesis` is the genesis file's text."""
 
     genesis: Annotated[str, Meta(min_length=1, max_length=limits.GENESIS_CHARS_MAX)]
+
+
+class NetworkInvite(Ask[NetworkInviteResult], frozen=True, kw_only=True, tag="network-invite"):
+    """An invitation for one clinic, good for `expires_ms` from now."""
+
+    expires_ms: InvitationLife = limits.INVITATION_LIFE_MS
+
+
+class NetworkInvitation(Ask[NetworkInvitationResult], frozen=True, kw_only=True, tag="network-invitation"):
+    """What the invitation `code` leads to: the inviter is asked for the network's genesis file."""
+
+    code: Invitation
+
+
+class NetworkApply(Ask[NetworkJoinResult], frozen=True, kw_only=True, tag="network-apply"):
+    """Accepts the terms of this hash and asks to be admitted, now and after every start until it is."""
+
+    code: Invitation
+    terms_hash: Digest
+
+
+class NetworkApprove(Ask[NetworkChangeResult], frozen=True, kw_only=True, tag="network-approve"):
+    """Approves that `member` (who asked to join) is admitted; with `validator`, that a follower votes.
+
+    `member` here and in the next two is an id, a prefix of one, or a name.
+    """
+
+    member: Name
+    validator: bool = False
+
+
+class NetworkSuspend(Ask[NetworkChangeResult], frozen=True, kw_only=True, tag="network-suspend"):
+    member: Name
+    reason: SuspendReason
+
+
+class NetworkRemove(Ask[NetworkChangeResult], frozen=True, kw_only=True, tag="network-remove"):
+    member: Name
+
+
+class NetworkEvidence(Ask[NetworkEvidenceResult], frozen=True, kw_only=True, tag="network-evidence"):
+    """The evidence against one member, or against all where `member` is None."""
+
+    member: Name | None = None
+
+
+class KeysShow(Ask[KeysResult], frozen=True, kw_only=True, tag="keys-show"):
+    pass
+
+
+class KeysRotate(Ask[KeysResult], frozen=True, kw_only=True, tag="keys-rotate"):
+    """A new vote key in place of the present one."""
 
 
 class MyCode(Ask[MyCodeResult], frozen=True, kw_only=True, tag="my-code"):
@@ -189,7 +268,19 @@ AnyRequest = (
     | AccessShow
     | AuditList
     | AuditVerify
+    | BackupCreate
+    | StoreStat
+    | StoreVerify
     | NetworkJoin
+    | NetworkInvite
+    | NetworkInvitation
+    | NetworkApply
+    | NetworkApprove
+    | NetworkSuspend
+    | NetworkRemove
+    | NetworkEvidence
+    | KeysShow
+    | KeysRotate
     | MyCode
     | MyRecords
     | MyRecord

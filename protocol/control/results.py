@@ -109,21 +109,6 @@ class PeersResult(Document, frozen=True, kw_only=True):
     offenders: tuple[OffenderItem, ...] = ()
 
 
-class MemberItem(Item, frozen=True, kw_only=True):
-    """`last_height` is the newest final height that the member is known to hold."""
-
-    id: str
-    name: str
-    role: str
-    reachable: bool
-    last_height: int | None
-    is_self: bool = False
-
-
-class MembersResult(Document, frozen=True, kw_only=True):
-    members: tuple[MemberItem, ...]
-
-
 class StopResult(Document, frozen=True, kw_only=True):
     """The daemon is stopping. `drained_s` is filled in by the CLI when the daemon is gone."""
 
@@ -269,16 +254,6 @@ class AuditVerifyResult(Document, frozen=True, kw_only=True):
     head: str
     bad: int | None = None
     posted: int | None = None
-
-
-class NetworkJoinResult(Document, frozen=True, kw_only=True):
-    """`joined` is False while the request waits for approvals."""
-
-    network: str
-    name: str
-    members: int
-    quorum: int
-    joined: bool
 
 
 class MyCodeResult(Document, frozen=True, kw_only=True):

@@ -6,9 +6,10 @@ asked for under her owner key's signature.
 """
 
 from protocol import limits
-from protocol.blocks import BlockHash, Certificate, Header
+from protocol.blocks import BlockHash, Certificate, Header, SignedCard
 from protocol.codec import HASH_BYTES, Wire, decode
 from protocol.errors import Malformed
+from protocol.invitations import SignedInvitation
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
 from protocol.transactions import TransactionId
 
@@ -95,7 +96,38 @@ class NonceReply(Wire, frozen=True, tag=8):
     nonce: bytes
 
 
-LightQuestion = HeadersRequest | LocateRequest | OwnedRequest | NonceRequest
+class GenesisRequest(Wire, frozen=True, tag=9):
+    """Asks for the genesis file: what a clinic that was invited knows only the hash of."""
+
+
+class GenesisReply(Wire, frozen=True, tag=10):
+    """The encoded Genesis. Its hash is the network's id."""
+
+    genesis: bytes
+
+
+class JoinRequest(Wire, frozen=True, tag=11):
+    """An invited clinic asks to be admitted, and how far that is; asking again changes nothing.
+
+    `acceptance` is the signature of the card's identity key, as kind `terms`, over the terms' hash.
+    """
+
+    invitation: SignedInvitation
+    card: SignedCard
+    acceptance: bytes
+
+
+class JoinReply(Wire, frozen=True, tag=12):
+    """`taken` is False for whoever may not ask, without a reason. `approvals` of the `needed` are there;
+    `admitted` once the clinic is a member."""
+
+    taken: bool
+    admitted: bool
+    approvals: int
+    needed: int
+
+
+LightQuestion = HeadersRequest | LocateRequest | OwnedRequest | NonceRequest | GenesisRequest | JoinRequest
 
 
 def decode_light_question(raw: bytes) -> LightQuestion:
@@ -115,9 +147,18 @@ def decode_light_question(raw: bytes) -> LightQuestion:
             _require(len(nonce) == NONCE_BYTES and 1 <= len(keys) <= OWNER_KEYS_MAX)
             _require(len(keys) == len(signatures) and all(map(is_public_key, keys)))
             _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
-        case NonceRequest():
+        case JoinRequest(_, _, acceptance):
+            _require(len(acceptance) == SIGNATURE_BYTES)
+        case NonceRequest() | GenesisRequest():
             pass
     return question
+
+
+def decode_join_reply(raw: bytes) -> JoinReply:
+    """Raises Malformed."""
+    reply = decode(JoinReply, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+    _require(0 <= reply.approvals <= limits.MEMBERS_MAX and 0 <= reply.needed <= limits.MEMBERS_MAX)
+    return reply
 
 
 def _require(condition: bool) -> None:

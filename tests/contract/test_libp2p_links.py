@@ -5,7 +5,6 @@ import functools
 import pytest
 import trio
 
-from node.net.libp2p_guards import peer_id
 from node.net.libp2p_host import Libp2pTransport, PeerAddress
 from node.ports import GossipMessage
 from protocol import limits
@@ -74,13 +73,6 @@ async def test_connections_that_come_and_go_leave_nothing_behind() -> None:
             await hostile.connect_and_leave(scene.target, ROGUE)
         await until(lambda: scene.node.handshakes() == 0)
         await scene.check()
-
-
-async def test_a_connection_that_ends_during_its_health_check_leaves_nothing_behind() -> None:
-    async with open_scene() as scene:
-        swarm = scene.node._swarm
-        swarm.initialize_connection_health(peer_id(key(STRANGER)), object())  # type: ignore[arg-type]
-        await until(lambda: list(swarm.health_data) == [peer_id(scene.honest.identity)])
 
 
 # Life cycle.

@@ -8,7 +8,7 @@ from node.demo.stage import Stage
 from protocol.blocks import network_id
 from tests.e2e.clinics import add_record, genesis_of, member_of
 from tests.interop.js_peer import Event, js_peer
-from tests.vectors import independent
+from tests.vectors import independent, independent_state
 from tests.vectors.plain_msgpack import pack, unpack
 
 HEADERS, LOCATE, BLOCKS = 1, 3, 1
@@ -18,7 +18,7 @@ HEADERS_REPLY, LOCATE_REPLY = 2, 4
 async def ask_as_stranger(stage: Stage, folder: Path, asks: list[tuple[str, bytes]]) -> list[Event]:
     """What a clinic answers a js peer that nobody knows; first it is pinged."""
     clinic = member_of(stage, stage.clinics["clinic-a"])
-    network, _ = independent.genesis(independent.encoded_genesis(stage.genesis.read_text()))
+    network, _ = independent.genesis(independent_state.encoded_genesis(stage.genesis.read_text()))
     async with js_peer(
         folder / "js.log",
         address=clinic.addresses[0],
@@ -36,14 +36,14 @@ async def test_a_stranger_written_in_js_pings_a_clinic_and_proves_a_record_final
     stage: Stage, tmp_path: Path
 ) -> None:
     token = bytes.fromhex((await add_record(stage, stage.clinics["clinic-a"], b"seen from js"))["token"])
-    raw_genesis = independent.encoded_genesis(stage.genesis.read_text())
+    raw_genesis = independent_state.encoded_genesis(stage.genesis.read_text())
     network, votes = independent.genesis(raw_genesis)
     asks = [("light", pack([LOCATE, [token], 8000])), ("light", pack([HEADERS, 1, 0]))]
     located_reply, headers_reply = await ask_as_stranger(stage, tmp_path, asks)
 
     tag, headers, certificate, _ = unpack(bytes.fromhex(headers_reply["bytes"]))
     assert tag == HEADERS_REPLY
-    name = independent.genesis_hash(raw_genesis)
+    name = independent_state.genesis_hash(raw_genesis)
     for height, header in enumerate(headers, 1):
         assert (header[3 + 1], header[5]) == (height, name), "not the child of the header before"
         name = independent.block_hash(header)
@@ -66,5 +66,5 @@ async def test_what_is_for_members_is_not_opened_for_a_stranger_written_in_js(
 
 
 def test_the_network_id_that_the_description_gives_is_the_daemons(stage: Stage) -> None:
-    raw = independent.encoded_genesis(stage.genesis.read_text())
+    raw = independent_state.encoded_genesis(stage.genesis.read_text())
     assert independent.genesis(raw)[0] == network_id(genesis_of(stage))

@@ -15,6 +15,7 @@ from node.store import layout
 from node.store.leveldb import LEDGER_TUNING, LevelDbStore, open_leveldb
 from protocol.blocks import network_id
 from tests.e2e.clinics import PATIENCE_S, add_record, genesis_of, shared_clinics
+from tests.e2e.told import refused
 
 pytestmark = pytest.mark.usefixtures("stage")
 
@@ -86,3 +87,48 @@ async def test_an_audit_log_that_is_damaged_stays_where_it_is_and_nothing_starts
     shutil.rmtree(audit)
     kept.rename(audit)
     await victim.ask("start")
+
+
+async def test_a_clinic_restored_from_its_backup_learns_and_does_not_vote(
+    stage: Stage, tmp_path: Path
+) -> None:
+    victim, other = clinic(stage, 3), clinic(stage, 0)
+    added = await add_record(stage, victim, b"before the backup", name="before.bin")
+    folder = tmp_path / "backups" / "first"
+    made = await victim.ask("backup", "create", str(folder))
+    await add_record(stage, other, b"after the backup")
+    height = (await other.status())["height"]
+    await victim.ask("stop")
+    shutil.rmtree(victim.data_dir)
+    # None of these needs a daemon.
+    assert (await victim.ask("backup", "verify", str(folder)))["root"] == made["root"]
+    assert (await victim.ask("backup", "list", str(folder.parent)))["root"] == made["root"]
+    assert (await victim.ask("backup", "restore", str(folder)))["root"] == made["root"]
+    again = await victim.run("backup", "restore", str(folder), "--json")
+    assert (again.status, again.error()["code"]) == (1, "already-initialised")
+    await victim.ask("start")
+    status = await caught_up(victim, height)
+    assert [one for one in status["warnings"] if "only learns" in one and "vote file" in one]
+    rows = (await victim.ask("record", "list"))["records"]
+    assert added["token"] in [row["token"] for row in rows]
+    assert (await victim.ask("audit", "verify"))["ok"]
+    assert (await victim.ask("store", "verify"))["ok"]
+    assert not paths.votes(victim.data_dir).exists()
+
+
+async def test_a_backup_of_which_a_byte_changed_is_not_restored(stage: Stage, tmp_path: Path) -> None:
+    actor, folder = clinic(stage, 0), tmp_path / "backup"
+    await actor.ask("backup", "create", str(folder))
+    ledger = folder / "ledger.entries"
+    content = bytearray(ledger.read_bytes())
+    content[len(content) // 2] ^= 1
+    ledger.write_bytes(content)
+    for command in ("verify", "list"):
+        answer = await actor.run("backup", command, str(folder), "--json")
+        assert answer.status == (13 if command == "verify" else 0)
+    elsewhere = tmp_path / "elsewhere.toml"
+    data_dir = tmp_path / "elsewhere"
+    elsewhere.write_text(f'[node]\ndata_dir = "{data_dir}"\n')
+    told = await refused(Actor("elsewhere", elsewhere, data_dir), "backup", "restore", str(folder))
+    assert told.kind == (13, "store-damaged")
+    assert not paths.ledger_db(data_dir).exists()

@@ -44,10 +44,12 @@ from protocol.control import (
     result_of,
 )
 from protocol.errors import Malformed, UserError
+from protocol.evidence import Evidence, decode_evidence
 from protocol.grants import GrantBody, decode_grant_body
+from protocol.invitations import Invitation, decode_invitation, encode_invitation, sign_invitation
 from protocol.keys import OpeningKey, SigningKey
 from protocol.limits import NetworkLimits
-from protocol.messages import audit, blob, blocks, consensus, light, submit
+from protocol.messages import audit, blob, blocks, consensus, light, members, submit
 from protocol.state import Entry, decode_entry
 from protocol.statemap import Proof, StateMap, verify_proof
 from protocol.transactions import (
@@ -168,6 +170,14 @@ def _enrolment(_dice: random.Random) -> bytes:
     return encode(sign_enrolment(ENROLMENT, OWNER, NETWORK))
 
 
+def _evidence(dice: random.Random) -> bytes:
+    """Two votes of one validator in one view."""
+    view, network = dice.randint(1, 300), _COMMITTEE.network
+    one, two = (Statement(0, view, Phase.VOTE, Maker(dice).octets(32)) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (sign_statement(item, _VOTERS[0], network) for item in (one, two))
+    return encode(Evidence(network, _VOTERS[0].public, one, first, two, second))
+
+
 def _proof(_dice: random.Random) -> bytes:
     return encode(_MAP.prove(_KEY))
 
@@ -253,6 +263,18 @@ def _made_code(dice: random.Random) -> bytes:
     return encode_code(made).encode()
 
 
+def _invitation(raw: bytes) -> bytes:
+    text = raw.decode("utf-8", "surrogateescape")
+    plain = "".join(text.split()).replace("-", "").upper()
+    assert encode_invitation(decode_invitation(text)) == plain
+    return raw
+
+
+def _made_invitation(dice: random.Random) -> bytes:
+    made = replace(Maker(dice).make(Invitation), inviter=ISSUER.public)
+    return encode_invitation(sign_invitation(made, ISSUER)).encode()
+
+
 def _armour(raw: bytes) -> bytes:
     text = raw.decode("utf-8", "surrogateescape")
     lines = [line.strip() for line in text.strip().splitlines()]
@@ -279,6 +301,13 @@ def _made_reply(request: AnyRequest, _dice: random.Random) -> bytes:
 
 TEXTS: Final = [
     Door("protocol.codes.decode_code", _code, _made_code, "protocol.codes.decode_code", (UserError,)),
+    Door(
+        "protocol.invitations.decode_invitation",
+        _invitation,
+        _made_invitation,
+        "protocol.invitations.decode_invitation",
+        (UserError,),
+    ),
     Door(
         "protocol.armour.unwrap",
         _armour,
@@ -321,6 +350,8 @@ DECODERS: Final = [
     *_reader(blocks.decode_final_block, blocks.FinalBlock),
     *_reader(consensus.decode_consensus, consensus.ConsensusMessage),
     *_reader(light.decode_light_question, light.LightQuestion),
+    *_reader(light.decode_join_reply, light.JoinReply, approvals=1, needed=3),
+    *_reader(members.decode_members, members.MembersMessage),
     *_reader(submit.decode_submit_request, submit.SubmitRequest),
     *_reader(submit.decode_submit_reply, submit.SubmitReply, _REPLIES, taken=(True, False, True)),
     Door(
@@ -334,6 +365,12 @@ DECODERS: Final = [
         _verified,
         lambda dice: dice.choice(_SIGNED),
         "protocol.transactions.verify_transaction",
+    ),
+    Door(
+        "protocol.evidence.decode_evidence",
+        partial(_again, decode_evidence),
+        _evidence,
+        "protocol.evidence.decode_evidence",
     ),
     Door("protocol.grants.open_grant", _boxed, _box, "protocol.grants.open_grant"),
 ]

@@ -15,15 +15,32 @@ import msgspec
 
 import node
 import protocol
-from protocol import access, blocks, codes, grants, limits, state, transactions
+from protocol import (
+    access,
+    blocks,
+    codes,
+    evidence,
+    grants,
+    invitations,
+    limits,
+    pending,
+    state,
+    transactions,
+)
 from protocol.codec import Wire, encode
 from protocol.keys import PublicKey, SealKey
-from protocol.messages import audit, blob, consensus, light, submit
+from protocol.messages import audit, blob, consensus, light, members, submit
 from protocol.messages import blocks as blocks_messages
 
 WORDS: Final = ("", "a", "clinic-a", "Zürich", "記録", "\N{RIGHT-TO-LEFT OVERRIDE}x", "x" * 40)
 NUMBERS: Final = (0, 1, 2, 3, 127, 128, 255, 256, 65_535, 65_536, 2**31, 2**32, 2**53, 2**63 - 1)
-SIZES: Final[dict[str, int]] = {"signature": 64, "salt": 32, "nonce": 32, "signatures": 64}
+SIZES: Final[dict[str, int]] = {
+    "signature": 64,
+    "acceptance": 64,
+    "salt": 32,
+    "nonce": 32,
+    "signatures": 64,
+}
 HASHES: Final = ("hash", "root", "head", "history", "parent", "commitment", "path", "siblings", "block")
 
 Fields = dict[str, Any]
@@ -88,7 +105,9 @@ class Maker:
         if origin in (typing.Union, types.UnionType):
             return self._value(self.pick(typing.get_args(hint)), name)
         if origin is tuple:
-            item = typing.get_args(hint)[0]
+            item, *more = typing.get_args(hint)
+            if more != [...]:
+                return tuple(self._value(each, name) for each in (item, *more))
             return tuple(self._value(item, name) for _ in range(self._dice.randint(0, 3)))
         if isinstance(hint, type) and issubclass(hint, Wire):
             return self.make(hint)
@@ -199,6 +218,15 @@ def _located(maker: Maker, _fields: Fields) -> Fields:
     return {"transactions": maker.hashes(), "wait_ms": maker.pick((0, 8))}
 
 
+def _invitation(maker: Maker, _fields: Fields) -> Fields:
+    return {"name": "test", "addresses": ("/ip4/127.0.0.1/tcp/4001",), "secret": maker.octets(16)}
+
+
+def _pending(maker: Maker, _fields: Fields) -> Fields:
+    approvals = maker.some(transactions.Signature)
+    return {"approvals": tuple(sorted(approvals, key=lambda item: item.key))}
+
+
 RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     access.FetchRequest: _fetch,
     audit.AuditQuestion: _asked,
@@ -208,6 +236,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     blocks.Header: lambda _maker, _fields: {"version": blocks.VERSION},
     blocks.Member: _member,
     blocks.Statement: _statement,
+    blocks_messages.BlocksRequest: lambda _maker, fields: {"last": fields["height"] + 7},
     blocks_messages.BlocksReply: lambda maker, _fields: {
         "blocks": maker.some(blocks.Block),
         "certificate": maker.make(blocks.Certificate),
@@ -219,11 +248,16 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     consensus.Vote: lambda maker, _fields: {"signer": maker.pick((0, 3, limits.MEMBERS_MAX - 1))},
     grants.GrantBody: _grant_body,
     grants.RecordLabel: lambda _maker, _fields: {"title": "scan", "type": "fhir", "file_name": "a.json"},
+    invitations.Invitation: _invitation,
     light.HeadersRequest: _waiting,
     light.LocateRequest: _located,
     light.OwnedRequest: lambda maker, fields: {
         name: value for name, value in _asked(maker, fields).items() if name != "tokens"
     },
+    members.Accusations: lambda maker, _fields: {"evidence": maker.some(evidence.Evidence)},
+    members.Changes: lambda maker, _fields: {"changes": maker.some(pending.PendingChange)},
+    members.Hello: lambda _maker, _fields: {"software": "0.1.0"},
+    pending.PendingChange: _pending,
     submit.SubmitRequest: lambda maker, _fields: {"submissions": maker.some(consensus.Submission)},
     state.MemberState: lambda _maker, _fields: {"name": "clinic-a"},
     transactions.Content: _content,

@@ -22,6 +22,7 @@ from protocol.codes import check_code, decode_code
 from protocol.control import MyCode
 from protocol.grants import RecordLabel, seal_key
 from protocol.keys import SigningKey
+from protocol.messages.light import JoinReply
 from protocol.transactions import (
     Content,
     Mint,
@@ -53,6 +54,7 @@ class LedgerClinic:
             submissions=self.services.submissions,
             network=network_id(genesis),
             entropy=ports.entropy,
+            join=lambda peer, request: JoinReply(False, False, 0, 0),
         )
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:

@@ -134,6 +134,10 @@ class SimNetwork:
         self.world.trace.note("drop", who, whom, f"{type(error).__name__}: {error}".encode())
         if not isinstance(error, ChartmeshError):
             self.world.report(Violation("guard", f"{who} failed on what {whom} sent: {error!r}"))
+        self.hang_up(transport, peer)
+
+    def hang_up(self, transport: "SimTransport", peer: PublicKey) -> None:
+        """The connection of a node with a peer ends at once, if there is one."""
         connection = self.connection(transport.identity, peer)
         if connection is not None and transport in connection.ends:
             self._break(_pair(transport.identity, peer), connection, "the peer dropped us")
@@ -147,6 +151,8 @@ class SimNetwork:
         if left is None or right is None or left is right:
             return False
         if two not in left.dials and one not in right.dials:
+            return False
+        if left.shuts_out(two) or right.shuts_out(one):
             return False
         return not (self.link(one, two).is_cut and self.link(two, one).is_cut)
 

@@ -7,7 +7,7 @@ the network; only what leaves the node is false.
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 import trio
 from msgspec.structs import replace
@@ -113,6 +113,12 @@ class Traitor:
 
     def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
         self._inner.on_connected(callback)
+
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        self._inner.shut_out(peers)
+
+    def drop(self, peer: PublicKey) -> None:
+        self._inner.drop(peer)
 
     def send(self, peer: PublicKey, protocol: str, payload: bytes) -> None:
         if protocol != CONSENSUS:

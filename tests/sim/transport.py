@@ -1,6 +1,6 @@
 """The simulated adapter of `ports.Transport`: one life of one node on the simulated network."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 import trio
 
@@ -46,6 +46,7 @@ class SimTransport:
         self._callbacks: list[Callable[[PublicKey], None]] = []
         self._inboxes: dict[PublicKey, trio.MemorySendChannel[tuple[str, bytes]]] = {}
         self._met: set[PublicKey] = set()
+        self._shut_out: Container[PublicKey] = ()
         self._nursery: trio.Nursery | None = None
         self._came_up = trio.lowlevel.ParkingLot()
 
@@ -125,7 +126,16 @@ class SimTransport:
     def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
         self._callbacks.append(callback)
 
+    def shut_out(self, peers: Container[PublicKey]) -> None:
+        self._shut_out = peers
+
+    def drop(self, peer: PublicKey) -> None:
+        self._network.hang_up(self, peer)
+
     # What the network calls.
+
+    def shuts_out(self, peer: PublicKey) -> bool:
+        return peer in self._shut_out
 
     def admits(self, peer: PublicKey) -> bool:
         return self._book.is_member(peer)

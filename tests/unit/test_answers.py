@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
+from node.backup.create import Backups, Subject
 from node.clinic import Clinic
 from node.control.answers import Answers, Joined
+from node.control.keeping import Keeping
 from node.control.status import Self
+from node.control.stores import StoreViews
 from node.founding import read_genesis
 from node.keystore import Keyring
 from node.net.offenders import Offence
@@ -23,6 +27,7 @@ from protocol.armour import wrap
 from protocol.blocks import Genesis, network_id
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, Code
+from protocol.invitations import SignedInvitation
 from protocol.keys import PublicKey
 from tests.clinic_world import IDS, QUOTA_BYTES, MemoryTransport, Net, world_clock
 from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, opening
@@ -39,7 +44,15 @@ CLINIC_REQUESTS = {
     control.AccessShow,
     control.AuditList,
     control.AuditVerify,
+    control.NetworkInvite,
+    control.NetworkApprove,
+    control.NetworkSuspend,
+    control.NetworkRemove,
+    control.NetworkEvidence,
 }
+KEYS = control.KeysResult(
+    id="02", fingerprint="ab", vote_key="03", vote_fingerprint="cd", generation=0, is_protected=True
+)
 
 
 class Silence:
@@ -70,13 +83,29 @@ class Daemon:
             is_protected=False,
             clock=world_clock(),
         )
-        self.answers = Answers(own, join=self.join, stop=self.stop)
+        self.answers = Answers(own, self)
         self.was_joined: list[Genesis] = []
+        self.was_visited: list[SignedInvitation] = []
         self.is_stopping = False
 
     async def join(self, genesis: Genesis) -> None:
         await trio.lowlevel.checkpoint()
         self.was_joined.append(genesis)
+
+    async def visit(self, signed: SignedInvitation) -> Genesis:
+        await trio.lowlevel.checkpoint()
+        self.was_visited.append(signed)
+        return GENESIS
+
+    async def apply(self, signed: SignedInvitation) -> Clinic:
+        raise AssertionError("nobody applies here")
+
+    def keys(self) -> control.KeysResult:
+        return KEYS
+
+    async def rotate(self) -> control.KeysResult:
+        await trio.lowlevel.checkpoint()
+        return KEYS
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -89,6 +118,15 @@ class Daemon:
             await self.ask(request)
         assert raised.value.hint
         return raised.value.code
+
+
+def keeping(folder: Path, **databases: MemoryStore) -> Keeping:
+    """What keeps these databases of clinic 0, whose data directory is `folder`."""
+    subject = Subject("clinic", IDS[0].hex(), "clinic-0", NETWORK.hex(), "1", folder)
+    return Keeping(
+        Backups(subject=subject, databases=databases, clock=world_clock(), offload=InlineOffload()),
+        StoreViews(databases=databases, data_dir=folder, offload=InlineOffload(), used=lambda: (1, 2)),
+    )
 
 
 @dataclass
@@ -134,7 +172,8 @@ async def joined(nursery: trio.Nursery) -> Daemon:
     part = clinic(net)
     for peer in IDS[1:3]:
         MemoryTransport(net, peer)
-    daemon.answers.joined = Joined(part, Peerage([connection(IDS[1]), connection(PublicKey(bytes(33)))]))
+    peerage = Peerage([connection(IDS[1]), connection(PublicKey(bytes(33)))])
+    daemon.answers.joined = Joined(part, peerage, keeping(Path()))
     return daemon
 
 
@@ -151,10 +190,14 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
     match request_:
         case control.Status() | control.Peers() | control.Members() | control.Stop():
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
+        case control.KeysShow() | control.KeysRotate():
+            assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS
-        case control.PeerBlock():
+        case control.PeerBlock() | control.BackupCreate() | control.StoreStat() | control.StoreVerify():
             assert await daemon.refuse(request_) == Code.NOT_INITIALISED
+        case control.NetworkInvitation() | control.NetworkApply():
+            assert await daemon.refuse(request_) == Code.INVITATION
         case _:
             is_own = (kind in CLINIC_REQUESTS) == (role == "clinic")
             assert await daemon.refuse(request_) == (Code.NOT_INITIALISED if is_own else Code.ROLE)
@@ -248,7 +291,7 @@ async def test_a_small_network_says_what_it_does_not_tolerate(
     count: int, words: str, nursery: trio.Nursery, autojump_clock: trio.abc.Clock
 ) -> None:
     daemon, genesis = Daemon(), replace(GENESIS, members=GENESIS.members[:count])
-    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), Peerage())
+    daemon.answers.joined = Joined(clinic(Net(nursery), genesis), Peerage(), keeping(Path()))
     status = await daemon.ask(control.Status())
     assert status.network == network_id(genesis).hex()
     assert any(words in warning for warning in status.warnings)

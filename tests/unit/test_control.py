@@ -24,6 +24,11 @@ GRANT = control.GrantItem(
     final=True,
 )
 
+MEMBER = control.MemberItem(id="02", name="a", role="validator", reachable=True, last_height=None)
+CHANGE = control.ChangeItem(
+    change=TOKEN, act="admit", member="03", name="e", approvals=1, needed=3, expires=control.utc(1)
+)
+
 REQUESTS: tuple[AnyRequest, ...] = (
     control.Status(),
     control.Peers(),
@@ -38,7 +43,19 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.AccessShow(id=TOKEN),
     control.AuditList(record=TOKEN, patient="p", by="u", since_ms=0),
     control.AuditVerify(),
+    control.BackupCreate(path="/mnt/backup", blobs=True),
+    control.StoreStat(),
+    control.StoreVerify(),
     control.NetworkJoin(genesis="text"),
+    control.NetworkInvite(expires_ms=1),
+    control.NetworkInvitation(code="CM1ABC"),
+    control.NetworkApply(code="CM1ABC", terms_hash=TOKEN),
+    control.NetworkApprove(member="clinic-e", validator=True),
+    control.NetworkSuspend(member="clinic-e", reason="evidence"),
+    control.NetworkRemove(member="clinic-e"),
+    control.NetworkEvidence(member=None),
+    control.KeysShow(),
+    control.KeysRotate(),
     control.MyCode(clinic="clinic-a", count=3),
     control.MyRecords(),
     control.MyRecord(id=TOKEN),
@@ -79,8 +96,32 @@ RESULTS: dict[type, control.Document] = {
             ),
         ),
     ),
-    control.MembersResult: control.MembersResult(
-        members=(control.MemberItem(id="02", name="a", role="validator", reachable=True, last_height=None),)
+    control.MembersResult: control.MembersResult(members=(MEMBER,), pending=(CHANGE,)),
+    control.NetworkChangeResult: control.NetworkChangeResult(change=CHANGE, final=False, members=(MEMBER,)),
+    control.NetworkInviteResult: control.NetworkInviteResult(
+        code="CM1ABC", network=TOKEN, name="n", expires=control.utc(1), checkpoint_height=9
+    ),
+    control.NetworkInvitationResult: control.NetworkInvitationResult(
+        network=TOKEN,
+        name="n",
+        inviter="02",
+        expires=control.utc(1),
+        founders=("a", "b"),
+        terms="be good",
+        terms_hash=TOKEN,
+    ),
+    control.NetworkEvidenceResult: control.NetworkEvidenceResult(
+        evidence=(
+            control.EvidenceItem(member="02", name="a", vote_key="03", epoch=1, view=2, text="-----BEGIN"),
+        )
+    ),
+    control.KeysResult: control.KeysResult(
+        id="02",
+        fingerprint="ab",
+        vote_key="03",
+        vote_fingerprint="cd",
+        generation=0,
+        is_protected=True,
     ),
     control.StopResult: control.StopResult(drained_s=0.25),
     control.RecordAddResult: control.RecordAddResult(
@@ -107,6 +148,29 @@ RESULTS: dict[type, control.Document] = {
         head="ff",
     ),
     control.AuditVerifyResult: control.AuditVerifyResult(entries=1, ok=False, head="ff", bad=1),
+    control.BackupResult: control.BackupResult(
+        path="/mnt/backup",
+        role="clinic",
+        id="02",
+        name="a",
+        network=TOKEN,
+        time=control.utc(1),
+        height=4,
+        audit_entries=1,
+        root="ff",
+        files=(control.BackupFileItem(name="keys", bytes=3, sha256="ff"),),
+    ),
+    control.StoreStatResult: control.StoreStatResult(
+        databases=(control.DatabaseItem(name="ledger", bytes=3),),
+        free_bytes=9,
+        low_water_bytes=3,
+        vital_bytes=1,
+        used_bytes=1,
+        quota_bytes=9,
+    ),
+    control.StoreVerifyResult: control.StoreVerifyResult(
+        ok=False, databases=(control.DatabaseVerdict(name="ledger", entries=3, problem="damaged"),)
+    ),
     control.NetworkJoinResult: control.NetworkJoinResult(
         network=TOKEN, name="n", members=4, quorum=3, joined=True
     ),
@@ -218,6 +282,11 @@ def test_a_reply_to_another_request_is_refused() -> None:
         b'{"request":"my-share","records":["abcdef"],"clinic":"c","for_ms":1,"purposes":[]}',
         b'{"request":"my-code","clinic":"c","count":21}',
         b'{"request":"my-stop"}',
+        b'{"request":"network-invite","expires_ms":0}',
+        b'{"request":"network-invite","expires_ms":7776000001}',
+        b'{"request":"network-apply","code":"CM1","terms_hash":"ab"}',
+        b'{"request":"network-suspend","member":"a","reason":"dislike"}',
+        b'{"request":"network-remove","member":""}',
     ],
 )
 def test_a_request_outside_its_limits_is_a_usage_error(payload: bytes) -> None:

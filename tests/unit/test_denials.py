@@ -6,6 +6,7 @@ import trio.testing
 
 from node.chain.denials import Denials
 from node.chain.ledger import Ledger
+from node.chain.suspensions import Suspensions
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.keys import PublicKey
@@ -22,7 +23,7 @@ def denied(ledger: Ledger, number: int) -> bool:
 
 async def seen(*items: Signed, known: bool = True, sender: PublicKey = SENDER) -> Ledger:
     ledger = open_ledger(MemoryStore())
-    denials = Denials(ledger)
+    denials = Denials(ledger, Suspensions(ledger, MemoryStore()))
     if known:
         await commit(ledger, [TOKEN, grant(TOKEN.token, 1, keys(1).owner)])
     for item in items:
@@ -59,7 +60,7 @@ async def test_revocations_that_never_count_do_not_keep_out_one_that_will(
 ) -> None:
     monkeypatch.setattr(limits, "EARLY_REVOKES_PER_MEMBER_MAX", 2)
     ledger = open_ledger(MemoryStore())
-    denials = Denials(ledger)
+    denials = Denials(ledger, Suspensions(ledger, MemoryStore()))
     async with trio.open_nursery() as nursery:
         await nursery.start(denials.run)
         for number in (7, 8, 9):

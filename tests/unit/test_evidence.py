@@ -27,8 +27,8 @@ FINALIZE = Statement(3, 7, Phase.FINALIZE, ONE)
 
 
 def evidence(first: Statement, second: Statement, key: SigningKey = KEY) -> Evidence:
-    signatures = (sign_statement(first, key, NETWORK), sign_statement(second, key, NETWORK))
-    return Evidence(NETWORK, KEY.public, first, second, signatures)
+    first_signature, second_signature = (sign_statement(item, key, NETWORK) for item in (first, second))
+    return Evidence(NETWORK, KEY.public, first, first_signature, second, second_signature)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_nobody_is_convicted_by_another_key() -> None:
     mixed = evidence(VOTE, SECOND_VOTE)
     theirs = sign_statement(SECOND_VOTE, OTHER_KEY, NETWORK)
     with pytest.raises(Malformed):
-        verify_evidence(msgspec.structs.replace(mixed, signatures=(mixed.signatures[0], theirs)))
+        verify_evidence(msgspec.structs.replace(mixed, second_signature=theirs))
 
 
 def test_nobody_is_convicted_in_another_network() -> None:

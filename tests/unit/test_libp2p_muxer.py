@@ -8,14 +8,14 @@ import trio.testing
 from libp2p.io.exceptions import ConnectionClosedError
 
 from node.net.libp2p_guards import install, peer_id
-from node.net.libp2p_muxer import ANSWERS_MAX, CalmStream, GuardedYamux
+from node.net.libp2p_muxer import ANSWERS_MAX, PING_EVERY_S, PONG_S, CalmStream, GuardedYamux
 from protocol import limits
 from protocol.errors import RemoteProtocolError
 from protocol.keys import SigningKey
 
 PEER = peer_id(SigningKey(b"p" * 32).public)
 DATA, WINDOW, PING = 0, 1, 2
-SYN, RST = 1, 8
+SYN, ACK, RST = 1, 2, 8
 
 
 def frame(kind: int, flags: int, stream: int, body: bytes = b"", length: int | None = None) -> bytes:
@@ -62,6 +62,33 @@ class Wire:
         self._ended.set()
         self._may_write.set()
         await trio.lowlevel.checkpoint()
+
+
+class LivingWire(Wire):
+    """Answers each ping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._came = trio.Event()
+        self.pings = 0
+
+    async def read(self, count: int) -> bytes:
+        if not self.incoming:
+            self._came = trio.Event()
+            await self._came.wait()
+        return await super().read(count)
+
+    async def write(self, octets: bytes) -> None:
+        await super().write(octets)
+        _, kind, flags, _, value = struct.unpack("!BBHII", octets[:12])
+        if (kind, flags) == (PING, SYN):
+            self.pings += 1
+            self.incoming += frame(PING, ACK, 0, length=value)
+            self._came.set()
+
+    async def close(self) -> None:
+        await super().close()
+        self._came.set()
 
 
 @pytest.fixture(autouse=True)
@@ -182,4 +209,28 @@ async def test_a_writer_without_credit_writes_on_as_soon_as_there_is_some(
     await trio.testing.wait_all_tasks_blocked()
     assert stream.send_window == 256 * limits.KIB + 100_000 - 300_000
     assert trio.current_time() == began
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_without_a_sign_of_life_is_ended_and_nobody_is_blamed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire, reported = Wire(), list[Exception]()
+    began_s = trio.current_time()
+    await muxer_on(wire, reported).start()
+    assert wire.is_closed
+    assert reported == []
+    assert PONG_S < trio.current_time() - began_s < PONG_S + PING_EVERY_S
+
+
+async def test_a_connection_with_signs_of_life_stays(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    wire, reported = LivingWire(), list[Exception]()
+    muxer = muxer_on(wire, reported)
+    nursery.start_soon(muxer.start)
+    await trio.sleep(10 * PING_EVERY_S + 1)
+    assert not wire.is_closed
+    assert wire.pings == 11
+    assert reported == []
     nursery.cancel_scope.cancel()

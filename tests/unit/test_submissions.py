@@ -11,6 +11,7 @@ import trio.testing
 from node.adapters import InlineOffload
 from node.chain.denials import Denials
 from node.chain.submissions import Submissions
+from node.chain.suspensions import Suspensions
 from node.ports import Offload
 from node.store import layout
 from node.store.memory import MemoryStore
@@ -56,17 +57,18 @@ class Way:
         self.store, self.mempool = store or MemoryStore(), Mempool()
         self.transport = RecordingTransport(Net(nursery), IDS[0])
         self.refusals: dict[bytes, str] = {}
+        ledger = open_ledger(MemoryStore())
         self.submissions = Submissions(
             transport=self.transport,
             store=self.store,
             mempool=self.mempool,
             verified=VerifiedCache(NETWORK),
-            denials=Denials(open_ledger(MemoryStore())),
+            denials=Denials(ledger, Suspensions(ledger, MemoryStore())),
             validators=IDS,
             offload=offload,
         )
         self.submissions.connect(
-            rejection=self._rejection, is_final=lambda name: False, on_revoked=lambda submission: None
+            rejection=self._rejection, is_final=lambda name: False, on_narrowing=lambda submission: None
         )
 
     def _rejection(self, transaction: VerifiedTransaction) -> str | None:

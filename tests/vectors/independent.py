@@ -5,7 +5,6 @@ protocol/README.md. `shape` spells the fields of one in letters: u number from 0
 that signs, x key to seal to, s signature, b bytes, t text, ? truth, * anything.
 """
 
-import base64
 import hashlib
 from typing import Any
 
@@ -14,7 +13,7 @@ import nacl.exceptions
 
 from tests.vectors.plain_msgpack import Bad, pack, unpack
 
-NO_BLOCK = bytes(32)
+NO_BLOCK, APPROVALS = bytes(32), ()
 BODIES = {  # transactions by tag: fields after it, and which of them sign, in order (None: any one key)
     1: ("gkkhx*h*", (1,)),
     2: ("hhh", (None,)),
@@ -23,6 +22,11 @@ BODIES = {  # transactions by tag: fields after it, and which of them sign, in o
     5: ("hukkhxh*", (2, 3)),
     6: ("huk", (None, 2)),
     7: ("kuh", (0,)),
+    8: ("*hsu", APPROVALS),
+    9: ("ku", APPROVALS),
+    10: ("ktu", APPROVALS),
+    11: ("ku", APPROVALS),
+    12: ("kk", (0, 1)),
 }
 _BYTES = {"h": 32, "g": 16, "s": 64}
 _KEYS = {"k": 1, "x": 2}
@@ -84,46 +88,6 @@ def path_root(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
         index, last = index >> 1, last >> 1
     need(not left, "a path too long")
     return node
-
-
-def encoded_genesis(text: str) -> bytes:
-    """What a genesis file holds: base64, its last 8 bytes a checksum."""
-    raw = base64.b64decode("".join(text.split("\n")[1:-2]))
-    need(digest("armour", b"GENESIS\0" + raw[:-8])[:8] == raw[-8:], "a damaged file")
-    return raw[:-8]
-
-
-def map_root(entries: dict[bytes, bytes], depth: int = 0) -> bytes:
-    """The root of a state map: keys of 32 bytes to values."""
-    if len(entries) < 2:
-        pairs = [key + hashlib.sha256(value).digest() for key, value in entries.items()]
-        return hashlib.sha256(b"\0" + pairs[0]).digest() if pairs else bytes(32)
-    halves: list[dict[bytes, bytes]] = [{}, {}]
-    for key, value in entries.items():
-        halves[key[depth >> 3] >> 7 - (depth & 7) & 1][key] = value
-    return hashlib.sha256(b"\1" + b"".join(map_root(half, depth + 1) for half in halves)).digest()
-
-
-def genesis_hash(raw: bytes) -> bytes:
-    """The hash of the block of height 0, which nobody signs."""
-    network, members = digest("genesis", raw), unpack(raw)[5]
-    entries = {
-        digest("state-member", card[1]): pack([4, card[1], card[2], card[3], card[0], 0, NO_BLOCK, 0])
-        for card in members
-    }
-    header = [
-        1,
-        network,
-        0,
-        0,
-        0,
-        NO_BLOCK,
-        unpack(raw)[2],
-        tree_root([]),
-        map_root(entries),
-        members[0][2],
-    ]
-    return block_hash(header)
 
 
 def genesis(raw: bytes) -> tuple[bytes, list[bytes]]:

@@ -1,0 +1,1 @@
+"""Membership beside the ledger: invitations, changes that wait for approvals, evidence, suspension."""
