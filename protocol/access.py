@@ -84,6 +84,8 @@ class DenyReason(StrEnum):
     WRONG_SERVER = "wrong-server"
     REPLAYED_NONCE = "replayed-nonce"
     CLOCK = "clock"
+    NOT_MEMBER = "not-a-member"  # this node is none, or none any more
+    SUSPENDED = "suspended"
     NO_TOKEN = "no-token"
     ERASED = "erased"
     NO_GRANT = "no-grant"
@@ -160,14 +162,16 @@ def decide(
     nonce: bytes,
     state: LedgerState,
     denied: Container[tuple[TokenId, GrantId]],
+    suspended: Container[PublicKey],
     freshness: Freshness,
     holds: bool,
 ) -> Permit | Deny:
     """Whether this node serves `fetch` now.
 
     `server` is this node's identity key and `nonce` the one it gave for this request. `state` is that
-    after the newest final block; `denied` holds the revocations seen at sight. `holds`: whether the
-    node has the chunks. The checks come in the order of `DenyReason`.
+    after the newest final block; `denied` holds the revocations seen at sight, and `suspended` the
+    members shut out at sight. `holds`: whether the node has the chunks. The checks come in the order
+    of `DenyReason`.
     """
     request = fetch.request
     if request.server != server:
@@ -176,6 +180,10 @@ def decide(
         return Deny(DenyReason.REPLAYED_NONCE)
     if not _knows_time(freshness, state.limits):
         return Deny(DenyReason.CLOCK)
+    if state.member(server) is None or _is_shut_out(server, state, suspended):
+        return Deny(DenyReason.NOT_MEMBER)
+    if _is_shut_out(request.signer, state, suspended):
+        return Deny(DenyReason.SUSPENDED)
     token = state.token(request.token)
     if token is None:
         return Deny(DenyReason.NO_TOKEN)
@@ -204,6 +212,12 @@ def _knows_time(freshness: Freshness, network_limits: NetworkLimits) -> bool:
     """Whether the wall clock may be judged by: good, and not behind what a quorum has signed."""
     ahead_ms = freshness.final_time_ms - freshness.wall_ms
     return freshness.clock_is_good and ahead_ms <= network_limits.tolerance_ms
+
+
+def _is_shut_out(key: PublicKey, state: LedgerState, suspended: Container[PublicKey]) -> bool:
+    """Whether `key` is a member's that was suspended or removed, on the ledger or at sight."""
+    member = state.member(key)
+    return key in suspended or (member is not None and not member.is_active)
 
 
 def _refuse_owner(request: FetchRequest, token: TokenState) -> DenyReason | None:

@@ -212,6 +212,7 @@ class Clinic:
         self.gate = Gate(
             identity=self.identity,
             members=IDS,
+            suspended=(),
             ledger=self.ledger,
             vault=self.vault,
             audit=self.audit,

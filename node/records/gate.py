@@ -39,19 +39,21 @@ class Admitted:
 
 
 class Gate:
-    """Decides for the node with this `identity`. `members` are not counted among strangers."""
+    """Decides for the node with this `identity`. `members` are not counted among strangers,
+    `suspended` are shut out at sight."""
 
     def __init__(
         self,
         *,
         identity: PublicKey,
         members: Container[PublicKey],
+        suspended: Container[PublicKey],
         ledger: Ledger,
         vault: Vault,
         audit: AuditLog,
         freshness: Callable[[], Freshness],
     ) -> None:
-        self._identity, self._members = identity, members
+        self._identity, self._members, self._suspended = identity, members, suspended
         self._ledger, self._vault, self._audit, self._freshness = ledger, vault, audit, freshness
 
     async def admit(self, peer: PublicKey, signed: SignedFetchRequest, nonce: bytes) -> Admitted | None:
@@ -91,6 +93,7 @@ class Gate:
             nonce=nonce,
             state=state,
             denied=self._ledger.denied,
+            suspended=self._suspended,
             freshness=freshness,
             holds=token is not None and self._vault.holds(token.issuer, token.content.root),
         )

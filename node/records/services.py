@@ -87,6 +87,7 @@ class RecordServices:
         gate = Gate(
             identity=self._key.public,
             members=self._ids,
+            suspended=self._ledger_services.suspensions,
             ledger=self._ledger,
             vault=self.vault,
             audit=self.audit,

@@ -20,18 +20,21 @@ from protocol.access import (
     sign_fetch,
     verify_fetch,
 )
-from protocol.blocks import NetworkId
+from protocol.blocks import Member, NetworkId
 from protocol.codec import digest, encode
 from protocol.errors import Malformed
 from protocol.grants import GrantBody, grant_id
-from protocol.keys import SigningKey
+from protocol.keys import PublicKey, SigningKey
 from protocol.limits import DAY_MS, NetworkLimits
 from protocol.state import (
     Entry,
     GrantState,
     LedgerState,
+    Role,
     TokenState,
     grant_entry_key,
+    member_entry_key,
+    new_member,
     token_entry_key,
 )
 from protocol.statemap import StateMap
@@ -55,6 +58,9 @@ class Situation:
     server: bytes = HERE
     nonce: bytes = NONCE
     clock_is_good: bool = True
+    own_role: Role | None = Role.VALIDATOR
+    signer_role: Role | None = Role.FOLLOWER
+    suspended: tuple[PublicKey, ...] = ()
     final_age_ms: int = 5_000
     elapsed_ms: int = 5_000
     token: TokenId = TOKEN
@@ -113,6 +119,10 @@ class Situation:
             1,
             1,
         )
+        for key, role in ((HERE, self.own_role), (self.signer.public, self.signer_role)):
+            if role is not None:
+                card = Member("clinic", key, key, opening("clinic").public, ())
+                leaves[member_entry_key(key)] = new_member(card, role, 1)
         if self.registered:
             entry = GrantState(self.grant_generation, 0, self.revoked, bytes(32), 1)
             leaves[grant_entry_key(TOKEN, grant_id(raw))] = entry
@@ -139,6 +149,7 @@ class Situation:
             nonce=NONCE,
             state=self.state(),
             denied={(TOKEN, grant_id(raw))} if self.denied else frozenset(),
+            suspended=self.suspended,
             freshness=Freshness(
                 final_time_ms=NOW_MS - self.final_age_ms,
                 wall_ms=NOW_MS,
@@ -158,6 +169,13 @@ DENIED: list[tuple[DenyReason, dict[str, Any]]] = [
     (DenyReason.REPLAYED_NONCE, {"nonce": OLD_NONCE}),
     (DenyReason.CLOCK, {"clock_is_good": False}),
     (DenyReason.CLOCK, {"final_age_ms": -10_001}),
+    (DenyReason.NOT_MEMBER, {"own_role": None}),
+    (DenyReason.NOT_MEMBER, {"own_role": Role.SUSPENDED}),
+    (DenyReason.NOT_MEMBER, {"own_role": Role.REMOVED}),
+    (DenyReason.NOT_MEMBER, {"suspended": (HERE,)}),
+    (DenyReason.SUSPENDED, {"signer_role": Role.SUSPENDED}),
+    (DenyReason.SUSPENDED, {"signer_role": Role.REMOVED}),
+    (DenyReason.SUSPENDED, {"suspended": (GRANTEE.public,)}),
     (DenyReason.NO_TOKEN, {"token": OTHER_TOKEN}),
     (DenyReason.ERASED, {"erased": True}),
     (DenyReason.NO_GRANT, {"presents": "nothing"}),
@@ -209,6 +227,10 @@ OWNER_DENIED: list[tuple[DenyReason, dict[str, Any]]] = [
 
 PERMITTED: list[dict[str, Any]] = [
     # The edge of each condition, on its right side.
+    {"own_role": Role.FOLLOWER},
+    {"signer_role": None},
+    {"signer_role": Role.VALIDATOR},
+    {"suspended": (ELSEWHERE,)},
     {"final_age_ms": -10_000},
     {"final_age_ms": 29_999},
     {"elapsed_ms": 29_999},
@@ -256,7 +278,15 @@ def test_the_table_has_every_reason() -> None:
 
 
 # Two rows of one subject may undo each other, or together make a body that is none.
-SUBJECTS = {"granted": "purpose", "starts_in_ms": "dates", "ends_in_ms": "dates"}
+SUBJECTS = {
+    "own_role": "members",
+    "signer_role": "members",
+    "suspended": "members",
+    "signer": "members",
+    "granted": "purpose",
+    "starts_in_ms": "dates",
+    "ends_in_ms": "dates",
+}
 
 
 @given(st.lists(st.sampled_from(DENIED), min_size=2, max_size=6))
