@@ -121,7 +121,7 @@ def evidence(settings: Settings, output: Path | None, check: Path | None, member
     if output is None:
         click.echo(text, nl=False)
     elif text:
-        render.say(f"saved to {output}; anyone verifies it with: chartmesh network evidence --check FILE")
+        render.say(f"saved to {output}; anyone verifies it: chartmesh network evidence --check {output}")
     return exits.DONE
 
 

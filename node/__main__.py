@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from node import collector, paths
+from node.accusing import check_evidence
 from node.config import DEFAULT_DATA_DIR, Config, load_config
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise
@@ -52,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--data-dir", type=Path)
     join.add_argument("--json", action="store_true")
     join.add_argument("genesis", type=Path)
+    check = network.add_parser("check-evidence", help="verify the evidence in a file")
+    check.set_defaults(job=_check_evidence)
+    check.add_argument("--json", action="store_true")
+    check.add_argument("file", type=Path)
     create = network.add_parser("create", help="make a genesis file of the founders' cards")
     create.set_defaults(job=_create)
     create.add_argument("--name", required=True)
@@ -165,6 +170,10 @@ def _restore_backup(options: argparse.Namespace) -> None:
 
     config = _config(options, node__data_dir=options.data_dir)
     backups.restore(config, options.folder.absolute(), flags=_flags(options), is_json=options.json)
+
+
+def _check_evidence(options: argparse.Namespace) -> None:
+    check_evidence(options.file, is_json=options.json)
 
 
 def _create(options: argparse.Namespace) -> None:
