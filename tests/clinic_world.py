@@ -14,6 +14,7 @@ import trio
 
 from node.adapters import InlineOffload
 from node.chain.ledger import ExecutedBlock, Ledger
+from node.chain.suspensions import Suspensions
 from node.ports import DatagramHandler, GossipMessage, Offload, Stream, StreamHandler
 from node.records.audit_log import AuditLog
 from node.records.fetch_run import FetchAsk, Fetched
@@ -209,10 +210,11 @@ class Clinic:
         )
         self.audit = audit_type(store=self.disk.audit, clock=self.clock, offload=audit_offload or offload)
         self.clock_is_good = True
+        self.suspensions = Suspensions(self.ledger, self.disk.ledger)
         self.gate = Gate(
             identity=self.identity,
             members=IDS,
-            suspended=(),
+            suspended=self.suspensions,
             ledger=self.ledger,
             vault=self.vault,
             audit=self.audit,

@@ -32,6 +32,7 @@ from tests.ledger_world import (
     rotate,
     signed,
 )
+from tests.unit.test_membership import suspend
 
 
 @pytest.fixture
@@ -65,6 +66,8 @@ REASONS = [
     "stale",
     "clock",
     "not-held",
+    "not-a-member",
+    "suspended",
     "wrong-server",
     "replayed-nonce",
     "malformed",
@@ -115,6 +118,10 @@ async def refused(world: World, why: str) -> bytes:
             clinic.clock_is_good = False
         case "not-held":
             await clinic.vault.delete(clinic.identity, record.content.root)
+        case "not-a-member":
+            clinic.suspensions.see(suspend(CLINICS[0]).transaction)
+        case "suspended":
+            clinic.suspensions.see(suspend(CLINICS[1]).transaction)
         case "wrong-server":
             changes = {"server": IDS[2]}
         case "replayed-nonce":
