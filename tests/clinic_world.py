@@ -8,7 +8,6 @@ only noted in `Net.dropped`. Run under a mock clock.
 import hashlib
 from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import trio
 
@@ -59,7 +58,6 @@ from tests.ledger_world import (
 from tests.sim.clock import EPOCH_MS, SimClock
 from tests.sim.entropy import SimEntropy
 
-T = TypeVar("T")
 IDS = tuple(clinic.public for clinic in CLINICS)
 NO_CERTIFICATE = Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ())
 QUOTA_BYTES = 1 * limits.GIB
@@ -164,14 +162,6 @@ class _ServerEnd:
         if tampered is None or self.server in self._net.down:
             raise TransportError("cut")
         await self._stream.send(tampered)
-
-
-class SlowOffload:
-    """A `ports.Offload` of a disk that takes its time."""
-
-    async def run(self, work: Callable[[], T]) -> T:
-        await trio.sleep(0.02)
-        return work()
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Serving: written down before the first byte, one refusal for all reasons, and stopped when it must be."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -28,7 +28,6 @@ from tests.clinic_world import (
     Clinic,
     Disk,
     MemoryTransport,
-    SlowOffload,
     World,
     mint,
 )
@@ -39,6 +38,15 @@ from tests.ledger_world import (
 
 SIZE = 40 * limits.CHUNK_BYTES
 NONCE_FRAME_BYTES_MAX = 64
+T = TypeVar("T")
+
+
+class SlowOffload:
+    """A `ports.Offload` of a disk that takes its time."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await trio.sleep(0.02)
+        return work()
 
 
 @pytest.fixture
