@@ -6,6 +6,7 @@ go, and only then sends it: a vote that left the process is never forgotten.
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from node.chain.journal import VoteJournal
 from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.submissions import Submissions
 from node.ports import Clock, Offload, TaskStatus, Transport
+from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.blocks import Block, Certificate, Committee, Member, Statement, block_hash
 from protocol.codec import encode
@@ -206,7 +208,8 @@ class ConsensusService:
         if records:
             blocks = [block for output in outputs for block in output.blocks]
             certificates = [item for output in outputs for item in output.certificates]
-            await self._offload.run(lambda: self._journal.save(records[-1], blocks, certificates))
+            save = partial(self._journal.save, records[-1], blocks, certificates)
+            await once_there_is_room(self._offload, save)
         for output in outputs:
             for to, message in output.sends:
                 self._send(to, message)
@@ -238,7 +241,7 @@ class ConsensusService:
         )
         _log.critical("no vote is cast any more: %s", loss)
         self.machine.ballot, self.is_learner = None, True
-        await self._offload.run(lambda: self._journal.retire(loss))
+        await once_there_is_room(self._offload, lambda: self._journal.retire(loss))
 
     def _allow_votes(self) -> None:
         has_learned = self._learn_height is not None and self._ledger.height >= self._learn_height

@@ -84,11 +84,13 @@ class VoteJournal:
             key = layout.candidate_certificate(statement.view, statement.phase)
             puts.append((key, encode(certificate)))
             self._kept[key] = statement.view
-        before, self._newest = self._newest, encode(record)
-        puts.append((layout.signed(), encode(_Signed(self._key, before or b"", self._newest))))
+        newest = encode(record)
+        puts.append((layout.signed(), encode(_Signed(self._key, self._newest or b"", newest))))
+        # A disk that is nearly full refuses this, and then nothing has changed: it can be done again.
         self._store.write(puts, sync=bool(blocks or certificates))
+        self._newest = newest
         assert self._votes is not None
-        self._votes.save(self._newest)
+        self._votes.save(newest)
 
     def retire(self, loss: str) -> None:
         """Ends voting under this key for good; durable when it returns, in the store and in the file."""

@@ -7,12 +7,14 @@ so that an index that silently reads short shows before anything is served or vo
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from node.ports import Clock, Offload, Put, Store
 from node.store import layout
 from node.store.counted import CountedPrefix
+from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.access import Freshness
 from protocol.blocks import Block, Certificate, Genesis, Header, block_hash
@@ -154,7 +156,8 @@ class Ledger:
         async with self._denying:
             if self._store.get(key) is not None:
                 return
-            await self._offload.run(lambda: self._denied.write([(key, b"\x01")], sync=True))
+            write = partial(self._denied.write, [(key, b"\x01")], sync=True)
+            await once_there_is_room(self._offload, write)
 
     # Writing.
 
@@ -177,7 +180,7 @@ class Ledger:
         head = Head(last.block.header, certificate)
         puts |= {layout.certificate(height): encode(certificate), layout.head(): encode(head)}
         kept = [put for put in puts.items() if put[0] not in deletes]
-        await self._offload.run(lambda: self._store.write(kept, deletes, sync=True))
+        await once_there_is_room(self._offload, lambda: self._store.write(kept, deletes, sync=True))
         self.head, self.state = head, last.execution.state
         self._seen_elapsed_ms = self._clock.elapsed_ms() - self._age_ms(last.block.header)
         for item in executed:

@@ -7,6 +7,7 @@ the validators again until it is final, also after a restart, without being sign
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from node.chain.checking import check_signatures
 from node.chain.denials import Denials
 from node.ports import Offload, Store, TaskStatus, Transport
 from node.store import layout
+from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.blocks import Block
 from protocol.codec import decode, encode
@@ -259,7 +261,7 @@ class Submissions:
             self._forward(list(batch.items.values()))
             self._tell()
             puts = [(layout.pending(name), encode(item)) for name, item in batch.items.items()]
-            await self._offload.run(lambda puts=puts: self._store.write(puts, sync=True))  # type: ignore[misc]
+            await once_there_is_room(self._offload, partial(self._store.write, puts, sync=True))
             self._own.update((name, item) for name, item in batch.items.items() if name in self._open)
             # What was settled while it was written needs no second life.
             settled = [layout.pending(name) for name in batch.items if name not in self._open]

@@ -179,7 +179,10 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
     if count in _SMALL_NETWORK:
         yield _SMALL_NETWORK[count]
     if services.journal.is_lost:
-        yield f"this node only learns and does not vote: {services.journal.loss}"
+        yield (
+            f"this node only learns and does not vote: {services.journal.loss}. "
+            "A new vote key lets it vote again: chartmesh keys rotate"
+        )
     for evidence in services.consensus.machine.tally.evidence[:1]:
         index = services.committee.index(evidence.vote_key)
         assert index is not None, "only the committee's statements are counted"

@@ -7,12 +7,14 @@ deletes when the grant ends, and are opened each time they are needed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from node.chain.ledger import FinalizedBlock, Ledger
 from node.ports import Offload, Put, Store, TaskStatus
 from node.store import layout
+from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.codec import Wire, decode, encode
 from protocol.grants import GrantBody, SealedGrant, decode_grant_body, open_grant
@@ -77,7 +79,7 @@ class GrantsInbox:
                 if puts or self.height - saved >= SAVE_BLOCKS:
                     saved = self.height
                     puts.append((layout.grants_height(), saved.to_bytes(_HEIGHT_BYTES, "big")))
-                    self._store.write(puts)
+                    await once_there_is_room(self._offload, partial(self._store.write, puts))
             self._searched.set()
             self._searched = trio.Event()
             await self._ledger.wait_advanced()

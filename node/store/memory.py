@@ -24,6 +24,8 @@ class MemoryStore:
         self._unsynced: list[_Undo] = []
         self._refusal = ""
         self._fail_call = 0
+        self.is_full = False
+        """Whether the disk is nearly full: puts are refused then, and nothing else is."""
         self.calls = 0
         """Calls of get, write and iterate so far: the range that `fail_at` can be run through."""
 
@@ -33,6 +35,8 @@ class MemoryStore:
 
     def write(self, puts: Iterable[Put], deletes: Iterable[bytes] = (), *, sync: bool = False) -> None:
         changes: list[tuple[bytes, bytes | None]] = [*puts, *((key, None) for key in deletes)]
+        if self.is_full and any(value is not None for _, value in changes):
+            raise StorageError("the disk is nearly full", "free disk space", code=Code.STORE_FULL)
         try:
             self._count_call()
         except StorageError:
