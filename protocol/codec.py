@@ -40,9 +40,7 @@ def decode(kind: type[T], raw: bytes, *, limit: int) -> T:
     """
     if len(raw) > limit:
         raise Malformed(f"message of {len(raw)} bytes is over its limit of {limit}")
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    decoder = _decoder(kind)
     # These three are what msgspec 0.22 raises for hostile input; the first is its own.
     try:
         value = decoder.decode(raw)
@@ -50,7 +48,19 @@ def decode(kind: type[T], raw: bytes, *, limit: int) -> T:
         raise Malformed("bytes do not decode to the expected message") from error
     if _encoder.encode(value) != raw:
         raise Malformed("bytes are not the canonical encoding of their value")
-    return value  # type: ignore[return-value]
+    return value
+
+
+def decode_own(kind: type[T], raw: bytes) -> T:
+    """The value of `raw`, which this program encoded itself: a state's entry, whose hash is in the root."""
+    return _decoder(kind).decode(raw)
+
+
+def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return decoder  # type: ignore[return-value]
 
 
 def digest(tag: str, *parts: bytes) -> bytes:

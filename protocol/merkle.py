@@ -95,10 +95,13 @@ class Tree:
 
 def root(leaves: Iterable[bytes]) -> bytes:
     """The root over `leaves`; of no leaves, the hash of nothing."""
-    builder = TreeBuilder()
-    for leaf in leaves:
-        builder.append(leaf_hash(leaf))
-    return builder.root()
+    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    while len(level) > 1:
+        # The last node of a level of odd width has no sibling and rises unchanged.
+        odd = level[-1:] if len(level) & 1 else []
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [sha256(b"\x01" + left + right).digest() for left, right in pairs] + odd
+    return level[0] if level else EMPTY_ROOT
 
 
 def prove(leaves: Iterable[bytes], index: int) -> tuple[bytes, ...]:

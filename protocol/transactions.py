@@ -10,8 +10,9 @@ hash, and the bytes travel beside the transaction.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NewType
+
+import msgspec
 
 from protocol import limits
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
@@ -163,8 +164,7 @@ class Envelope(Wire, frozen=True):
     signatures: tuple[Signature, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedTransaction:
+class UnverifiedTransaction(msgspec.Struct, frozen=True, gc=False):
     """Decoded and of the right shape; its signatures are not checked yet."""
 
     raw: bytes
@@ -173,8 +173,7 @@ class UnverifiedTransaction:
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedTransaction:
+class VerifiedTransaction(msgspec.Struct, frozen=True, gc=False):
     """Every signature in it is valid, and the signers are those that the body names."""
 
     raw: bytes
@@ -201,10 +200,10 @@ def sealed_hash(sealed: bytes) -> bytes:
 def named_sealed_hash(body: Body) -> bytes | None:
     """The hash of the sealed bytes that must travel beside this body, or None."""
     match body:
-        case Mint() | Transfer() | Rotate():
-            return body.sealed_key_hash
         case Grant():
             return body.sealed_hash
+        case Mint() | Transfer() | Rotate():
+            return body.sealed_key_hash
         case _:
             return None
 

@@ -269,9 +269,7 @@ def _check_markers(path: Path, database: plyvel.DB, network: bytes, remedy: str)
 
 def _check(key: bytes, value: bytes) -> bytes:
     """The check that stands before each stored value: it binds the value to its key."""
-    hasher = hashlib.sha256(len(key).to_bytes(4, "big") + key)
-    hasher.update(value)
-    return hasher.digest()[:CHECK_BYTES]
+    return hashlib.sha256(b"".join((len(key).to_bytes(4, "big"), key, value))).digest()[:CHECK_BYTES]
 
 
 def _failed(message: str) -> StorageError:
