@@ -40,27 +40,23 @@ def decode(kind: type[T], raw: bytes, *, limit: int) -> T:
     """
     if len(raw) > limit:
         raise Malformed(f"message of {len(raw)} bytes is over its limit of {limit}")
-    decoder = _decoder(kind)
-    # These three are what msgspec 0.22 raises for hostile input; the first is its own.
-    try:
-        value = decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed("bytes do not decode to the expected message") from error
+    value = decode_own(kind, raw)
     if _encoder.encode(value) != raw:
         raise Malformed("bytes are not the canonical encoding of their value")
     return value
 
 
 def decode_own(kind: type[T], raw: bytes) -> T:
-    """The value of `raw`, which this program encoded itself: a state's entry, whose hash is in the root."""
-    return _decoder(kind).decode(raw)
-
-
-def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    """The value of `raw`, which this program encoded itself: such as an entry of a state whose root was
+    compared. Raises Malformed where it is not of this type."""
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
-    return decoder  # type: ignore[return-value]
+    # These three are what msgspec 0.22 raises for hostile input; the first is its own.
+    try:
+        return decoder.decode(raw)  # type: ignore[return-value]
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed("bytes do not decode to the expected message") from error
 
 
 def digest(tag: str, *parts: bytes) -> bytes:

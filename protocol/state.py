@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from protocol import limits
 from protocol.blocks import Committee, Genesis, Member, NetworkId, network_id
-from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
+from protocol.codec import HASH_BYTES, Wire, decode, decode_own, digest, encode
 from protocol.keys import PublicKey, SealKey
 from protocol.limits import NetworkLimits
 from protocol.statemap import StateMap
@@ -215,7 +215,7 @@ class LedgerState(Lookups):
 
     def entry(self, kind: type[E], key: bytes) -> E | None:
         value = self.entries.get(key)
-        return None if value is None else decode(kind, value, limit=limits.STATE_ENTRY_BYTES_MAX)
+        return None if value is None else decode_own(kind, value)
 
     @property
     def committee(self) -> Committee:
