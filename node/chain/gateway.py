@@ -14,11 +14,12 @@ from node.nonces import StreamNonce
 from node.ports import Entropy, Stream, Transport
 from node.rpc import answer_frames
 from protocol import limits
-from protocol.blocks import Header, NetworkId, block_hash
+from protocol.blocks import Block, BlockHash, Header, NetworkId, block_hash
 from protocol.chain import transaction_tree
 from protocol.codec import encode
 from protocol.errors import Malformed
 from protocol.keys import PublicKey, verify
+from protocol.merkle import Tree
 from protocol.messages.light import (
     HEADERS_MAX,
     GenesisReply,
@@ -44,6 +45,9 @@ from protocol.transactions import TransactionId
 LIGHT = "light"
 SUBMIT = "submit"
 OWNED = "owned"
+RECENT_BLOCKS = 4
+
+_Hashed = tuple[Block, Tree, BlockHash]
 
 Join = Callable[[PublicKey, JoinRequest], JoinReply]
 """How far a clinic's request to be admitted is."""
@@ -64,6 +68,7 @@ class Gateway:
     ) -> None:
         self._server, self._ledger, self._submissions = transport.identity, ledger, submissions
         self._network, self._entropy, self._join = network, entropy, join
+        self._recent: dict[int, _Hashed] = {}
         transport.serve(LIGHT, self._serve_light, strangers=True)
         transport.serve(SUBMIT, self._serve_submit, strangers=True)
 
@@ -132,14 +137,29 @@ class Gateway:
         for height, placed in by_height.items():
             # A stranger may ask for many blocks: what else this node does goes on between them.
             await trio.lowlevel.checkpoint()
-            block = self._ledger.bare_block(height)
-            if block is None:
+            hashed = self._hashed(height)
+            if hashed is None:
                 continue
-            tree, own_hash = transaction_tree(block), block_hash(block.header)
+            block, tree, own_hash = hashed
             for index, name in placed:
                 raw = block.transactions[index]
                 located[name] = Located(raw, height, own_hash, index, tree.size, tree.path(index))
         return tuple(map(located.get, names))
+
+    def _hashed(self, height: int) -> _Hashed | None:
+        """A final block with what places its transactions. Many ask about the newest at once."""
+        kept = self._recent.get(height)
+        if kept is not None:
+            return kept
+        block = self._ledger.bare_block(height)
+        if block is None:
+            return None
+        hashed = block, transaction_tree(block), block_hash(block.header)
+        if height > self._ledger.height - RECENT_BLOCKS:
+            self._recent[height] = hashed
+            while len(self._recent) > RECENT_BLOCKS:
+                del self._recent[min(self._recent)]
+        return hashed
 
     async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
         if request.nonce != nonce:
