@@ -41,11 +41,14 @@ def seed(*parts: object) -> bytes:
 class Workload:
     """The transactions of one run, each valid once those before it are final."""
 
-    def __init__(self, network: bytes, issuers: Sequence[SigningKey], *, not_after_ms: int) -> None:
-        """`issuers` mint in turn, under enrolments that last until `not_after_ms`."""
+    def __init__(
+        self, network: bytes, issuers: Sequence[SigningKey], *, not_after_ms: int, first: int = 0
+    ) -> None:
+        """`issuers` mint in turn, under enrolments that last until `not_after_ms`. All that is made is
+        numbered from `first` on: what has the same number is the same."""
         self._network, self._issuers, self._not_after_ms = network, issuers, not_after_ms
         self._owners: list[tuple[TokenId, SigningKey]] = []
-        self._minted = self._granted = 0
+        self._minted = self._granted = first
 
     def records(self, count: int) -> Iterator[Submission]:
         """Mints of the records that later grants are for: they must be final before `grants`."""

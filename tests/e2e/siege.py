@@ -18,14 +18,14 @@ from cli.client import call
 from cli.launch import LOG_NAME
 from cli.settings import Place
 from node import paths
-from node.adapters import SystemClock
+from node.adapters import SystemClock, SystemEntropy
 from node.bench.load import percentile
 from node.bench.workload import Workload
 from node.demo.stage import Actor, Stage, is_daemon
 from node.net.libp2p_host import Libp2pTransport
 from node.rpc import Caller
 from protocol import limits
-from protocol.blocks import genesis_committee, network_id
+from protocol.blocks import NetworkId, genesis_committee, network_id
 from protocol.chain import genesis_header
 from protocol.codec import decode, encode
 from protocol.control import Ask, Document, OffenderItem, PeerBlock, Peers, RecordGet, Status
@@ -175,6 +175,13 @@ class Siege:
         assert result.source == self.target.id_key.hex()
         assert b"".join(got) == self.shared.content
 
+    async def view(self) -> int:
+        """The view of the newest final block."""
+        height = (await self.ask(Status())).height
+        async with self.light_client() as client:
+            raw = await client.light.call(self.target.id_key, encode(HeadersRequest(height, 0)))
+        return decode(HeadersReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).headers[-1].view
+
     async def _keep_reading(self, seen: Honest, over: trio.Event) -> None:
         while not over.is_set():
             start_s = trio.current_time()
@@ -211,6 +218,13 @@ class LightClient:
         """Which of them the clinic took."""
         raw = await self.submit.call(self.clinic, encode(SubmitRequest(tuple(submissions))))
         return list(decode_submit_reply(raw, len(submissions)).taken)
+
+    async def positions(self, submissions: list[Submission]) -> list[tuple[int, int] | None]:
+        """Where each is final, by height and place; None for one that is not."""
+        names = tuple(TransactionId(transaction_id(item.transaction)) for item in submissions)
+        raw = await self.light.call(self.clinic, encode(LocateRequest(names, 0)))
+        located = decode(LocateReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).located
+        return [None if one is None else (one.height, one.index) for one in located]
 
     async def make_final(self, submissions: list[Submission]) -> None:
         for start in range(0, len(submissions), SUBMISSIONS_MAX):
@@ -251,11 +265,7 @@ def besieged(stage: Stage) -> Iterator[Siege]:
         Target("127.0.0.1", port, member.id_key),
         seed,
         pid,
-        Workload(
-            network_id(genesis_of(stage)),
-            [SigningKey(keys_of(clinic).identity_seed)],
-            not_after_ms=SystemClock().wall_ms() + limits.DAY_MS,
-        ),
+        new_workload(stage, keys_of(clinic).identity_seed),
         resident_bytes=0,
     )
     trio.run(siege.read_record)
@@ -264,6 +274,17 @@ def besieged(stage: Stage) -> Iterator[Siege]:
         yield replace(siege, resident_bytes=peak_bytes(pid))
     finally:
         trio.run(rogue.ask, "start")
+
+
+def new_workload(stage: Stage, issuer: bytes, network: NetworkId | None = None) -> Workload:
+    """Records that the clinic with this identity seed issues, none of which was there before."""
+    now_ms = SystemClock().wall_ms()
+    return Workload(
+        network or network_id(genesis_of(stage)),
+        [SigningKey(issuer)],
+        not_after_ms=now_ms + limits.DAY_MS,
+        first=int.from_bytes(SystemEntropy().bytes(8)),
+    )
 
 
 def identities(siege: Siege, who: str) -> Iterator[bytes]:
