@@ -8,7 +8,7 @@ from node.demo.stage import Stage
 from protocol.blocks import network_id
 from tests.e2e.clinics import add_record, genesis_of, member_of
 from tests.interop.js_peer import Event, js_peer
-from tests.vectors import independent, independent_state
+from tests.vectors import independent, independent_state, independent_transactions
 from tests.vectors.plain_msgpack import pack, unpack
 
 HEADERS, LOCATE, BLOCKS = 1, 3, 1
@@ -53,7 +53,7 @@ async def test_a_stranger_written_in_js_pings_a_clinic_and_proves_a_record_final
     raw, height, block, index, size, path = located
     assert tag == LOCATE_REPLY
     assert block == independent.block_hash(headers[height - 1])
-    assert independent.transaction(raw, network)[0] == token
+    assert independent_transactions.transaction(raw, network)[0] == token
     assert independent.path_root(token, index, size, path) == headers[height - 1][7]
 
 

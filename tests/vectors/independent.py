@@ -13,21 +13,7 @@ import nacl.exceptions
 
 from tests.vectors.plain_msgpack import Bad, pack, unpack
 
-NO_BLOCK, APPROVALS = bytes(32), ()
-BODIES = {  # transactions by tag: fields after it, and which of them sign, in order (None: any one key)
-    1: ("gkkhx*h*", (1,)),
-    2: ("hhh", (None,)),
-    3: ("hh", (None,)),
-    4: ("hutkkhxh*", (None, 3, 4)),
-    5: ("hukkhxh*", (2, 3)),
-    6: ("huk", (None, 2)),
-    7: ("kuh", (0,)),
-    8: ("*hsu", APPROVALS),
-    9: ("ku", APPROVALS),
-    10: ("ktu", APPROVALS),
-    11: ("ku", APPROVALS),
-    12: ("kk", (0, 1)),
-}
+NO_BLOCK = bytes(32)
 _BYTES = {"h": 32, "g": 16, "s": 64}
 _KEYS = {"k": 1, "x": 2}
 _TYPES: dict[str, type] = {"b": bytes, "t": str, "?": bool}
@@ -93,8 +79,13 @@ def path_root(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
 def genesis(raw: bytes) -> tuple[bytes, list[bytes]]:
     """The network's id and the vote keys of epoch 0."""
     version, _, _, _, _, members = shape(unpack(raw), "utuh**")
-    need(version == 1 and members, "another version, or nobody")
-    return digest("genesis", raw), [shape(member, "tkkx*")[2] for member in members]
+    need(version == 1 and isinstance(members, list) and 1 <= len(members) <= 64, "no genesis")
+    cards = [shape(member, "tkkx*") for member in members]
+    keys = [key for card in cards for key in card[1:3]]
+    need(all(1 <= len(card[0]) <= 64 and card[0].isprintable() for card in cards), "no name")
+    need(len(set(keys)) == len(keys), "a key twice")
+    need(len({card[0] for card in cards}) == len(cards), "a name twice")
+    return digest("genesis", raw), [card[2] for card in cards]
 
 
 def certificate(value: Any, network: bytes, epoch: int, votes: list[bytes]) -> tuple[int, int, bytes]:
@@ -111,31 +102,5 @@ def certificate(value: Any, network: bytes, epoch: int, votes: list[bytes]) -> t
     return view, phase, block
 
 
-def transaction(raw: bytes, network: bytes) -> tuple[bytes, int, list[Any]]:
-    """Id, tag and fields of a transaction whose signatures verify."""
-    body, signatures = shape(unpack(raw), "b*")
-    tag, *fields = unpack(body)
-    need(tag in BODIES and len(raw) <= 16 * 1024, "no transaction of version 1")
-    letters, signers = BODIES[tag]
-    shape(fields, letters)
-    need(len(signatures) == len(signers), "signatures too few or too many")
-    for signature, wanted in zip(signatures, signers, strict=True):
-        need(wanted is None or shape(signature, "ks")[0] == fields[wanted], "another signer")
-        check_signature(signature[0], "transaction", network, body, signature[1])
-    return digest("transaction", raw), tag, fields
-
-
 def block_hash(header: Any) -> bytes:
     return digest("block", pack(shape(header, "uhuuuhuhhk")))
-
-
-def final_block(raw: bytes, network: bytes, votes: list[bytes]) -> tuple[Any, bytes, list[bytes]]:
-    """Header, hash and transaction ids of a block of epoch 0 with its finalization."""
-    block, proof = shape(unpack(raw), "**")
-    header, transactions, sealed = shape(block, "***")
-    name = block_hash(header)
-    need(header[0] == 1 and header[1] == network and header[2] == 0, "of another network or epoch")
-    need(certificate(proof, network, 0, votes)[1:] == (3, name), "not its finalization")
-    ids = [transaction(item, network)[0] for item in transactions]
-    need(header[7] == tree_root(ids) and len(sealed) == len(ids), "other transactions than its root")
-    return header, name, ids
