@@ -23,9 +23,8 @@ class Clinic:
 
     def __init__(self, *, ports: Ports, genesis: Genesis, keys: Keyring, quota_bytes: int) -> None:
         self.ports, self.genesis = ports, genesis
-        self.member_keys = tuple(member.id_key for member in genesis.members)
         self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=keys.vote)
-        self.network = self.services.committee.network
+        self.network = self.services.network
         self.records = RecordServices(
             ports=ports,
             ledger_services=self.services,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from node.addresses import peer_key, without_peer
 from node.config import Clinic
-from node.net.peers import PeerAddress
+from node.ports import PeerAddress
 from protocol.blocks import Genesis, Member
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey

@@ -20,8 +20,7 @@ from node.members.application import Application
 from node.members.checkpoint import Checkpoint
 from node.members.vote_keys import VoteKeys
 from node.net.libp2p_host import Libp2pTransport
-from node.net.peers import PeerAddress
-from node.ports import Clock, Entropy, Offload, Ports, Store, TaskStatus
+from node.ports import Clock, Entropy, Offload, PeerAddress, Ports, Store, TaskStatus
 from node.records.audit_chain import KEEP_EVIDENCE
 from node.store.leveldb import LEDGER_TUNING, LevelDbTuning, blob_tuning, open_leveldb
 from node.store.rebuild import condemn, is_condemned, open_rebuildable

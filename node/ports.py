@@ -114,6 +114,14 @@ class Stream(Protocol):
     async def aclose(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """A peer to dial: its identity key, and multiaddrs like `/ip4/127.0.0.1/tcp/4001`, without `/p2p`."""
+
+    id_key: PublicKey
+    addresses: tuple[str, ...] = ()
+
+
 StreamHandler = Callable[[Stream], Awaitable[None]]
 DatagramHandler = Callable[[PublicKey, bytes], Awaitable[None]]
 
@@ -141,6 +149,10 @@ class Transport(Protocol):
 
     def serve_datagrams(self, protocol: str, handler: DatagramHandler, *, limit: int) -> None:
         """Registers the handler of single frames sent by `send`. Members only."""
+        ...
+
+    def set_members(self, members: Sequence[PeerAddress]) -> None:
+        """Says who is a member and where to dial each, instead of those before."""
         ...
 
     def send(self, peer: PublicKey, protocol: str, payload: bytes) -> None:

@@ -10,7 +10,7 @@ membership                  the transactions that change who is a member and who
 state · roster · ledger · chain
                             the ledger's entries, the rule of each transaction, blocks built and executed
 messages                    what peers say to each other, one module a protocol
-ballot · tally · certificates · step · consensus
+ballot · tally · certificates · pace · step · consensus
                             Simplex: what a validator may sign, counting, what allows what, the machine
 mempool · tree              what waits, and blocks above the newest final one
 purposes · grants · access  HL7 purposes, what a patient allows, and the one function that decides

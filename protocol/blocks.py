@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NewType
 
+from msgspec.structs import replace
+
 from protocol import limits
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Malformed
@@ -21,6 +23,7 @@ from protocol.keys import (
     verify,
 )
 from protocol.limits import NetworkLimits
+from protocol.merkle import EMPTY_ROOT
 
 BlockHash = NewType("BlockHash", bytes)
 NetworkId = NewType("NetworkId", bytes)
@@ -79,6 +82,18 @@ class Certificate(Wire, frozen=True):
     signatures: tuple[bytes, ...]
 
 
+class Finality(Wire, frozen=True):
+    """What shows that a block is final: a finalization of itself, or of a `tail` of it.
+
+    A tail is an empty block that follows one which closes its epoch: the old committee goes on with
+    tails until it has finalized the block. Each carries the height of that block and names it as its
+    parent, and none becomes part of the chain.
+    """
+
+    certificate: Certificate
+    tail: Header | None = None
+
+
 class Member(Wire, frozen=True):
     """A clinic's public card. `id_key` is its transport identity, `vote_key` signs in the epoch."""
 
@@ -110,6 +125,18 @@ class Genesis(Wire, frozen=True):
 
 def block_hash(header: Header) -> BlockHash:
     return BlockHash(digest("block", encode(header)))
+
+
+def is_tail(header: Header, closing: Header) -> bool:
+    """Whether `header` is that of a tail of `closing`."""
+    return header == replace(
+        closing,
+        view=header.view,
+        parent=block_hash(closing),
+        time_ms=header.time_ms,
+        tx_root=EMPTY_ROOT,
+        proposer=header.proposer,
+    ) and (header.view > closing.view and header.time_ms > closing.time_ms)
 
 
 def network_id(genesis: Genesis) -> NetworkId:

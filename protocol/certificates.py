@@ -1,5 +1,7 @@
 """The certificates since the last final block, and what they allow a block to extend."""
 
+from collections.abc import Callable
+
 from protocol.blocks import BlockHash, Certificate, Header, Phase, block_hash
 from protocol.messages.consensus import NULLIFICATIONS_MAX
 
@@ -18,7 +20,8 @@ class Certificates:
         self.set_root(root, certificate)
 
     def set_root(self, root: Header, certificate: Certificate | None) -> None:
-        """Moves the root and forgets what lies at or below it. No certificate only for genesis."""
+        """Moves the root and forgets what lies at or below it. The root of an epoch has no certificate
+        of that epoch."""
         self.root, self.root_hash, self.root_certificate = root, block_hash(root), certificate
         for views in (self._notarized, self._nullified):
             for view in [view for view in views if view <= root.view]:
@@ -53,7 +56,7 @@ class Certificates:
                     self.unresolved = certificate
 
     def tip(self, view: int) -> BlockHash | None:
-        """The block that a leader of `view` extends, or None while certificates are missing."""
+        """The newest notarized block before `view`, or None while certificates are missing."""
         for earlier in range(view - 1, self.root.view, -1):
             if earlier in self._notarized:
                 return self._notarized[earlier].statement.block
@@ -61,11 +64,14 @@ class Certificates:
                 return None
         return self.root_hash
 
-    def allows(self, parent: BlockHash, view: int) -> bool:
-        """Whether a block of `view` may extend `parent`: notarized, and every view between nullified."""
+    def allows(self, parent: BlockHash, view: int, base: Callable[[BlockHash], BlockHash]) -> bool:
+        """Whether a block of `view` may extend `parent`: notarized, and every view between nullified.
+
+        `base` is that of `step.Chain`: what extends a tail names the block before it as its parent.
+        """
         for earlier in range(view - 1, self.root.view, -1):
             notarization = self._notarized.get(earlier)
-            if notarization is not None and notarization.statement.block == parent:
+            if notarization is not None and base(notarization.statement.block) == parent:
                 return True
             if earlier not in self._nullified:
                 return False

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from protocol import limits, merkle
-from protocol.blocks import NO_BLOCK, VERSION, Block, Genesis, Header, block_hash, network_id
+from protocol.blocks import NO_BLOCK, VERSION, Block, Genesis, Header, block_hash, is_tail, network_id
 from protocol.codec import HASH_BYTES, encode
 from protocol.errors import LocalProtocolError, Rejected, Rejection, RemoteProtocolError
 from protocol.keys import PublicKey
@@ -69,13 +69,14 @@ def build_block(
     *,
     parent: Header,
     state: LedgerState,
-    epoch: int,
     view: int,
     proposer: PublicKey,
     time_ms: int,
     candidates: Iterable[tuple[VerifiedTransaction, bytes]],
 ) -> Built:
     """A block on `parent`, whose state is `state`, of candidates in their order while they fit.
+
+    It is of the epoch that `state` says is open.
 
     Candidates are transactions with their sealed bytes. A rejected one is left out and reported. From
     the first that does not fit on they wait for a later block, since each may rest on those before; also
@@ -88,7 +89,7 @@ def build_block(
     header = Header(
         VERSION,
         state.network,
-        epoch,
+        state.roster.epoch,
         view,
         parent.height + 1,
         block_hash(parent),
@@ -155,6 +156,38 @@ def execute_block(
     return execution
 
 
+def closes_epoch(header: Header, state: LedgerState) -> bool:
+    """Whether the block of `header`, with `state` after it, is the last of its epoch."""
+    return state.roster.epoch != header.epoch
+
+
+def build_tail(closing: Header, *, view: int, proposer: PublicKey, time_ms: int) -> Block:
+    """An empty block by which the old committee finalizes `closing` (see `Finality`)."""
+    return Block(
+        replace(
+            closing,
+            view=view,
+            parent=block_hash(closing),
+            time_ms=max(closing.time_ms + 1, time_ms),
+            tx_root=merkle.EMPTY_ROOT,
+            proposer=proposer,
+        ),
+        (),
+        (),
+    )
+
+
+def execute_tail(closing: Header, state: LedgerState, block: Block) -> Execution:
+    """Executes a tail: nothing changes.
+
+    Raises:
+        RemoteProtocolError: it is no tail, has transactions, or `closing` does not close its epoch.
+    """
+    if block.transactions or not is_tail(block.header, closing) or not closes_epoch(closing, state):
+        raise RemoteProtocolError("block is no tail of the block that closes its epoch")
+    return Execution(state, {}, frozenset(), {})
+
+
 def is_named_sealed(body: Body, sealed: bytes) -> bool:
     """Whether `sealed` is what must travel beside `body`: the bytes it names, or nothing."""
     named = named_sealed_hash(body)
@@ -193,8 +226,7 @@ def _broken_link(parent: Header, state: LedgerState, header: Header) -> str:
         return "another network"
     if header.parent != block_hash(parent) or header.height != parent.height + 1:
         return "another parent"
-    # The committee changes with the epoch; no transaction of version 1 closes one.
-    if header.epoch != parent.epoch or header.view <= parent.view:
+    if header.epoch != state.roster.epoch or header.view <= parent.view:
         return "an epoch or view that does not follow its parent's"
     if header.time_ms <= parent.time_ms:
         return "a time that is not after its parent's"

@@ -21,6 +21,7 @@ from protocol.blocks import (
     BlockHash,
     Certificate,
     Committee,
+    Finality,
     Header,
     Phase,
     Statement,
@@ -41,6 +42,7 @@ from protocol.messages.consensus import (
     Relay,
     Vote,
 )
+from protocol.pace import Pace
 from protocol.step import Chain, Now, Output
 from protocol.tally import Tally
 
@@ -48,7 +50,11 @@ VIEWS_AHEAD_MAX = 512
 
 
 class Simplex:
-    """One node's part in one epoch. A node without a vote (`key` None) follows silently."""
+    """One node's part in one epoch. A node without a vote (`key` None) follows silently.
+
+    Once the block that closes the epoch is final, the machine `is_closed`: the next committee has one of
+    its own, with that block as its root and no certificate for it.
+    """
 
     def __init__(
         self,
@@ -79,10 +85,9 @@ class Simplex:
         self._leaders = leader_order(committee)
         self._proposals: dict[int, Proposal] = {}
         self._requested: set[BlockHash] = set()
+        self.is_closed = False
         self._silent: list[int] = []
-        self._failures = 0
-        self._entered_ms = 0
-        self._timeout_ms: int | None = None
+        self._pace = Pace(limits)
         self._output = Output()
 
     # Inputs. Each returns what it asks of the world.
@@ -110,7 +115,7 @@ class Simplex:
 
     def tick(self, now: Now) -> Output:
         """Time has passed, or work may have arrived."""
-        if self._timeout_ms is not None and now.elapsed_ms >= self._timeout_ms:
+        if self._pace.is_over(now.elapsed_ms):
             self._time_out(now)
         return self._finish(now)
 
@@ -130,10 +135,7 @@ class Simplex:
 
     def wake_ms(self, now: Now) -> int | None:
         """When `tick` must be called next, on the elapsed clock; None while nothing is due."""
-        patience_ends_ms = self._entered_ms + self._patience_ms()
-        if self._timeout_ms is None or patience_ends_ms <= now.elapsed_ms:
-            return self._timeout_ms
-        return min(self._timeout_ms, patience_ends_ms)
+        return None if self.is_closed else self._pace.wake_ms(now.elapsed_ms)
 
     # Messages.
 
@@ -162,12 +164,12 @@ class Simplex:
         self._resolve(now)
 
     def _receive_vote(self, vote: Vote, sender: int | None, now: Now) -> None:
-        root_certificate = self.certificates.root_certificate
-        if self._is_in_reach(vote.statement.view):
+        view, known = vote.statement.view, self.certificates.root_certificate
+        if self._is_in_reach(view):
             self._count(vote, now)
-        elif sender is not None and root_certificate is not None and self._is_past(vote):
+        elif sender is not None and known is not None and view <= self.certificates.root.view:
             # The peer is behind what is final: the newest certificate tells it so.
-            self._output.sends.append((sender, Relay(root_certificate)))
+            self._output.sends.append((sender, Relay(known)))
 
     def _receive_certificate(self, certificate: Certificate, now: Now) -> None:
         if not self.certificates.is_news(certificate):
@@ -217,9 +219,13 @@ class Simplex:
         if path is None:
             self._output.behind = True
             return
-        self._output.finalized.append((tuple(path), certificate))
+        last = certificate.statement.block
+        base = self.chain.base(last)
+        tail = None if base == last else path.pop().header
+        self._output.finalized.append((tuple(path), Finality(certificate, tail)))
+        self.is_closed = self.chain.closes_epoch(base)
         self._move_root(path[-1].header, certificate)
-        self._failures = 0
+        self._pace.succeed()
 
     def _path(self, name: BlockHash) -> list[Block] | None:
         """The blocks from the root's child to `name`; None, and asked for, where one is missing."""
@@ -252,7 +258,8 @@ class Simplex:
     # The current view.
 
     def _enter(self, view: int, now: Now) -> None:
-        self.view, self._entered_ms, self._timeout_ms = view, now.elapsed_ms, None
+        self.view = view
+        self._pace.enter(now.elapsed_ms)
 
     def _vote(self, now: Now) -> None:
         """Votes for the leader's block of this view, at most once, if it is justified and valid."""
@@ -260,9 +267,9 @@ class Simplex:
         if proposal is None or ballot is None or ballot.voted(self.view) != NO_BLOCK:
             return
         header = proposal.block.header
-        if not self.certificates.allows(header.parent, self.view) or self._path(header.parent) is None:
-            return
-        if self.chain.is_valid(proposal.block, now):
+        follows = self.certificates.allows(header.parent, self.view, self.chain.base)
+        is_known = follows and self._path(header.parent) is not None
+        if is_known and self.chain.is_valid(proposal.block, now):
             vote = ballot.vote(self.view, block_hash(header))
             self._output.blocks.append(proposal.block)
             self._publish(vote, now)
@@ -271,10 +278,11 @@ class Simplex:
         ballot = self._signing()
         if ballot is None or self._leader(self.view) != ballot.index or ballot.voted(self.view) != NO_BLOCK:
             return
-        parent = self.certificates.tip(self.view)
-        if parent is None or self._path(parent) is None or not self._should_propose(parent, now):
+        tip = self.certificates.tip(self.view)
+        if tip is None or self._path(tip) is None:
             return
-        block = self.chain.propose(parent, self.view, now)
+        parent = self.chain.base(tip)
+        block = self.chain.propose(parent, self.view, now) if self._should_propose(parent, now) else None
         if block is None:
             return
         self.chain.add(block)
@@ -290,8 +298,7 @@ class Simplex:
         if self.chain.has_work(parent, now):
             return True
         # A notarized block whose finalization does not come needs a child to become final.
-        waited_ms = now.elapsed_ms - self._entered_ms
-        return parent != self.certificates.root_hash and waited_ms >= self._patience_ms()
+        return parent != self.certificates.root_hash and self._pace.is_patience_over(now.elapsed_ms)
 
     def _null_silent_leader(self, now: Now) -> None:
         ballot = self._signing()
@@ -303,8 +310,7 @@ class Simplex:
     # Time.
 
     def _time_out(self, now: Now) -> None:
-        self._failures += 1
-        self._timeout_ms = None
+        self._pace.fail()
         self._requested.clear()
         ballot, leader = self._signing(), self._leader(self.view)
         vote: Vote | None = None
@@ -341,27 +347,17 @@ class Simplex:
             return True
         return self.tally.is_active(self.view) or self.chain.has_work(tip, now)
 
-    def _set_timer(self, now: Now) -> None:
-        if not self._has_work(now):
-            self._timeout_ms = None
-        elif self._timeout_ms is None:
-            timeout_ms = self.limits.view_timeout_ms << min(self._failures, 8)
-            self._timeout_ms = now.elapsed_ms + min(timeout_ms, self.limits.view_timeout_max_ms)
-
-    def _patience_ms(self) -> int:
-        return self.limits.view_timeout_ms // 4
-
     def _finish(self, now: Now) -> Output:
         """Does what is due in this view, and in those that it leads to, and hands out what was asked."""
         while self._restored:
             self._count(self._restored.pop(), now)
         view = 0
-        while view != self.view:
+        while view != self.view and not self.is_closed:
             view = self.view
             self._resolve(now)
             self._propose(now)
             self._null_silent_leader(now)
-        self._set_timer(now)
+        self._pace.run(now.elapsed_ms, has_work=self._has_work(now))
         output, self._output = self._output, Output()
         if output.record is not None:
             output.certificates, self._unsaved = self._unsaved, []
@@ -374,7 +370,7 @@ class Simplex:
     # Signing. What is signed here is in the record that leaves with the same output.
 
     def _signing(self) -> Ballot | None:
-        return self.ballot if self.may_vote else None
+        return self.ballot if self.may_vote and not self.is_closed else None
 
     def _publish(self, vote: Vote, now: Now) -> None:
         assert self.ballot is not None
@@ -392,6 +388,3 @@ class Simplex:
 
     def _is_in_reach(self, view: int) -> bool:
         return self.certificates.root.view < view <= self.view + VIEWS_AHEAD_MAX
-
-    def _is_past(self, vote: Vote) -> bool:
-        return vote.statement.view <= self.certificates.root.view

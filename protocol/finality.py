@@ -3,16 +3,25 @@
 from collections.abc import Sequence
 
 from protocol import merkle
-from protocol.blocks import Block, Certificate, Committee, Header, Phase, block_hash, verify_certificate
+from protocol.blocks import (
+    Block,
+    Committee,
+    Finality,
+    Header,
+    Phase,
+    block_hash,
+    is_tail,
+    verify_certificate,
+)
 from protocol.chain import is_named_sealed
 from protocol.errors import Malformed, RemoteProtocolError
 from protocol.transactions import UnverifiedTransaction, VerifiedTransaction
 
 
-def verify_final(
-    root: Header, headers: Sequence[Header], certificate: Certificate, committee: Committee
-) -> None:
-    """Verifies that `headers` follow the final header `root` and that `certificate` finalizes the last.
+def verify_final(root: Header, headers: Sequence[Header], finality: Finality, committee: Committee) -> None:
+    """Verifies that `headers` follow the final header `root` and that `finality` is that of the last.
+
+    All are of one epoch, that of `committee`; so is the certificate.
 
     Raises:
         RemoteProtocolError: a link is broken, or the certificate is not one of this committee.
@@ -23,10 +32,12 @@ def verify_final(
         if not linked or header.network != committee.network or header.epoch != committee.epoch:
             raise RemoteProtocolError("headers do not form a chain from the known one")
         before = header
-    statement = certificate.statement
-    if statement.phase != Phase.FINALIZE or not headers or statement.block != block_hash(before):
+    final, statement = finality.tail or before, finality.certificate.statement
+    if finality.tail is not None and not is_tail(final, before):
+        raise RemoteProtocolError("the finalized block is not a tail of the last header")
+    if statement.phase != Phase.FINALIZE or not headers or statement.block != block_hash(final):
         raise RemoteProtocolError("certificate does not finalize the last header")
-    if not verify_certificate(certificate, committee):
+    if not verify_certificate(finality.certificate, committee):
         raise RemoteProtocolError("finalization certificate does not verify")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocol.ballot import VoteRecord
-from protocol.blocks import Block, BlockHash, Certificate
+from protocol.blocks import Block, BlockHash, Certificate, Finality
 from protocol.messages.consensus import ConsensusMessage
 
 
@@ -23,6 +23,14 @@ class Chain(Protocol):
         """A block known and not yet final, executed or not."""
         ...
 
+    def base(self, name: BlockHash) -> BlockHash:
+        """The block that counts as `name`: itself, or the one that it is a tail of."""
+        ...
+
+    def closes_epoch(self, name: BlockHash) -> bool:
+        """Whether a known block is the last of its epoch."""
+        ...
+
     def add(self, block: Block) -> None:
         """Remembers a block that may become notarized."""
         ...
@@ -32,7 +40,10 @@ class Chain(Protocol):
         ...
 
     def propose(self, parent: BlockHash, view: int, now: Now) -> Block | None:
-        """A block of all that waits, on `parent`; None where its state is not known."""
+        """A block of all that waits, on `parent`, or a tail of it where it closes the epoch.
+
+        None where its state is not known.
+        """
         ...
 
     def has_work(self, parent: BlockHash, now: Now) -> bool:
@@ -55,7 +66,7 @@ class Output:
     certificates: list[Certificate] = field(default_factory=list)
     record: VoteRecord | None = None
     sends: list[tuple[int | None, ConsensusMessage]] = field(default_factory=list)
-    finalized: list[tuple[tuple[Block, ...], Certificate]] = field(default_factory=list)
+    finalized: list[tuple[tuple[Block, ...], Finality]] = field(default_factory=list)
     behind: bool = False
     is_forged: bool = False
 

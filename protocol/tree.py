@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from protocol import limits
 from protocol.blocks import Block, BlockHash, Header, block_hash
-from protocol.chain import Execution, build_block, execute_block
+from protocol.chain import Execution, build_block, build_tail, closes_epoch, execute_block, execute_tail
 from protocol.errors import LocalProtocolError, Rejected, RemoteProtocolError
 from protocol.finality import check_contents
 from protocol.keys import PublicKey
@@ -58,6 +58,16 @@ class BlockTree:
         candidate = self._candidates.get(name)
         return None if candidate is None else candidate.block
 
+    def base(self, name: BlockHash) -> BlockHash:
+        header = self._header(name)
+        parent = None if header is None else self._header(header.parent)
+        is_tail = header is not None and parent is not None and header.height == parent.height
+        return header.parent if is_tail and header is not None else name
+
+    def closes_epoch(self, name: BlockHash) -> bool:
+        header, state = self._header(name), self._state(name)
+        return header is not None and state is not None and closes_epoch(header, state)
+
     def add(self, block: Block) -> None:
         if block_hash(block.header) in self._candidates:
             return
@@ -74,17 +84,20 @@ class BlockTree:
 
     def has_work(self, parent: BlockHash, now: Now) -> bool:
         header = self._header(parent)
+        if parent != block_hash(self.root) and self.closes_epoch(parent):
+            return False  # what waits is for the next committee
         return header is not None and (self._waits(parent) or self._heartbeat_due(header, now))
 
     def propose(self, parent: BlockHash, view: int, now: Now) -> Block | None:
         header, state = self._header(parent), self._state(parent)
         if header is None or state is None or self._proposer is None:
             return None
+        if parent != block_hash(self.root) and closes_epoch(header, state):
+            return build_tail(header, view=view, proposer=self._proposer, time_ms=now.wall_ms)
         included = self._included(parent)
         block, execution, rejected = build_block(
             parent=header,
             state=state,
-            epoch=header.epoch,
             view=view,
             proposer=self._proposer,
             time_ms=max(header.time_ms + 1, now.wall_ms),
@@ -135,6 +148,9 @@ class BlockTree:
             if state is None or parent is None:
                 return None
             try:
+                if block.header.height == parent.height:
+                    candidate.execution = execute_tail(parent, state, block)
+                    return candidate.execution
                 candidate.execution = execute_block(
                     parent=parent,
                     state=state,

@@ -6,7 +6,6 @@ only noted in `Net.dropped`. Run under a mock clock.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -14,23 +13,21 @@ import trio
 from node.adapters import InlineOffload
 from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.suspensions import Suspensions
-from node.ports import DatagramHandler, GossipMessage, Offload, Stream, StreamHandler
+from node.ports import Offload
 from node.records.audit_log import AuditLog
 from node.records.fetch_run import FetchAsk, Fetched
 from node.records.fetching import Fetcher
 from node.records.gate import Gate
 from node.records.holders import Holders
-from node.records.loopback import LoopbackStream
 from node.records.serving import BlobServer
 from node.records.vault import Vault
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.blobs import Sealer
-from protocol.blocks import NO_BLOCK, Certificate, Phase, Statement
+from protocol.blocks import NO_BLOCK, Certificate, Finality, Phase, Statement
 from protocol.codec import digest, encode
-from protocol.errors import TransportError
 from protocol.grants import GrantBody, RecordLabel, seal_grant, seal_key
-from protocol.keys import PublicKey, SigningKey
+from protocol.keys import SigningKey
 from protocol.transactions import (
     Content,
     Enrolment,
@@ -55,113 +52,14 @@ from tests.ledger_world import (
     opening,
     signed,
 )
+from tests.memory_net import MemoryTransport, Net
 from tests.sim.clock import EPOCH_MS, SimClock
 from tests.sim.entropy import SimEntropy
 
 IDS = tuple(clinic.public for clinic in CLINICS)
-NO_CERTIFICATE = Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ())
-QUOTA_BYTES = 1 * limits.GIB
+NO_FINALITY = Finality(Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ()))
+QUOTA_BYTES = limits.GIB
 LABEL = RecordLabel("a title", "fhir", "bundle.json", 1, CREATED_MS)
-
-Tamper = Callable[[bytes], bytes | None]
-"""What becomes of a frame that a server sends; None breaks the stream there."""
-
-
-class Net:
-    """Streams between the nodes of one test. `down` are not reached; `tampers` sit on what servers send."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.nursery = nursery
-        self.transports: dict[PublicKey, MemoryTransport] = {}
-        self.down: set[PublicKey] = set()
-        self.tampers: dict[PublicKey, Tamper] = {}
-        self.sent: list[tuple[PublicKey, bytes]] = []
-        self.dropped: list[tuple[PublicKey, Exception]] = []
-        self.on_sent: Callable[[PublicKey, bytes], None] = lambda server, frame: None
-
-    async def guard(self, handler: StreamHandler, stream: "_ServerEnd") -> None:
-        try:
-            await handler(stream)
-        except TransportError:
-            pass
-        except Exception as error:  # the guard of this fake; tests look at what was dropped
-            self.dropped.append((stream.server, error))
-        finally:
-            await stream.aclose()
-
-
-class MemoryTransport:
-    """A `ports.Transport` on a Net: streams only, everybody is always connected."""
-
-    def __init__(self, net: Net, identity: PublicKey) -> None:
-        self._net, self._identity = net, identity
-        self._handlers: dict[str, StreamHandler] = {}
-        net.transports[identity] = self
-
-    @property
-    def identity(self) -> PublicKey:
-        return self._identity
-
-    def serve(self, protocol: str, handler: StreamHandler, *, strangers: bool = False) -> None:
-        assert strangers or protocol not in ("blob", "audit"), "patients use this protocol"
-        self._handlers[protocol] = handler
-
-    def serve_datagrams(self, protocol: str, handler: DatagramHandler, *, limit: int) -> None:
-        pass
-
-    def send(self, peer: PublicKey, protocol: str, payload: bytes) -> None:
-        pass
-
-    async def open_stream(self, peer: PublicKey, protocol: str) -> Stream:
-        await trio.lowlevel.checkpoint()
-        if {peer, self._identity} & self._net.down:
-            raise TransportError("the peer is down")
-        near, far = LoopbackStream.pair(self._identity, peer)
-        handler = self._net.transports[peer]._handlers[protocol]
-        self._net.nursery.start_soon(self._net.guard, handler, _ServerEnd(self._net, peer, far))
-        return near
-
-    def subscribe(self, topic: str) -> trio.MemoryReceiveChannel[GossipMessage]:
-        return trio.open_memory_channel[GossipMessage](1)[1]
-
-    async def publish(self, topic: str, payload: bytes) -> None:
-        pass
-
-    def subscribers(self, topic: str) -> Collection[PublicKey]:
-        return ()
-
-    def connected(self) -> Sequence[PublicKey]:
-        return sorted(set(self._net.transports) - self._net.down - {self._identity})
-
-    def on_connected(self, callback: Callable[[PublicKey], None]) -> None:
-        pass
-
-    def shut_out(self, peers: Container[PublicKey]) -> None:
-        pass
-
-    def drop(self, peer: PublicKey) -> None:
-        pass
-
-
-class _ServerEnd:
-    """A server's end of a stream, on which its frames are noted and perhaps tampered with."""
-
-    def __init__(self, net: Net, server: PublicKey, stream: LoopbackStream) -> None:
-        self._net, self.server, self._stream = net, server, stream
-        self.receive, self.aclose = stream.receive, stream.aclose
-
-    @property
-    def peer(self) -> PublicKey:
-        return self._stream.peer
-
-    async def send(self, frame: bytes) -> None:
-        self._net.on_sent(self.server, frame)
-        self._net.sent.append((self.server, frame))
-        tamper = self._net.tampers.get(self.server)
-        tampered = frame if tamper is None else tamper(frame)
-        if tampered is None or self.server in self._net.down:
-            raise TransportError("cut")
-        await self._stream.send(tampered)
 
 
 @dataclass
@@ -203,7 +101,6 @@ class Clinic:
         self.suspensions = Suspensions(self.ledger, self.disk.ledger)
         self.gate = Gate(
             identity=self.identity,
-            members=IDS,
             suspended=self.suspensions,
             ledger=self.ledger,
             vault=self.vault,
@@ -216,7 +113,7 @@ class Clinic:
             offload=offload,
             key=self.key,
             network=NETWORK,
-            members=IDS,
+            membership=self.ledger.membership,
             copies=GENESIS.limits.holders,
         )
         self.server = BlobServer(
@@ -263,7 +160,7 @@ class World:
         for clinic in self.clinics:
             execution = execute(clinic.ledger.head.header, clinic.ledger.state, built.block)
             block = ExecutedBlock(built.block, tuple(item.transaction for item in items), execution)
-            await clinic.ledger.commit([block], NO_CERTIFICATE)
+            await clinic.ledger.commit([block], NO_FINALITY)
         return first.ledger.height
 
 

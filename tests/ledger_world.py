@@ -207,7 +207,6 @@ def build(
     return build_block(
         parent=parent,
         state=state,
-        epoch=parent.epoch,
         view=parent.view + 1,
         proposer=VOTERS[0].public,
         time_ms=parent.time_ms + 1 if time_ms is None else time_ms,

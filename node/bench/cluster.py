@@ -17,7 +17,7 @@ from node.bench.workload import seed
 from node.demo.stage import environment, free_ports
 from node.founding import keep_genesis
 from node.keystore import ClinicKeys, create_keyfile
-from node.net.peers import PeerAddress
+from node.ports import PeerAddress
 from node.store.votefile import create_vote_file
 from protocol import limits
 from protocol.blocks import VERSION, Genesis, Member, NetworkId, network_id

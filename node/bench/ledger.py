@@ -32,6 +32,7 @@ from protocol.blocks import (
     Block,
     Certificate,
     Committee,
+    Finality,
     Genesis,
     Header,
     Member,
@@ -211,7 +212,6 @@ class Follower:
             built = build_block(
                 parent=parent,
                 state=state,
-                epoch=parent.epoch,
                 view=parent.view + 1,
                 proposer=self._voters[0].public,
                 time_ms=parent.time_ms + 1,
@@ -220,7 +220,7 @@ class Follower:
             assert not built.rejected
             self._tip = built.block.header, built.execution.state
             waiting = waiting[len(built.block.transactions) :]
-            messages.append(encode(FinalBlock(built.block, self._certify(built.block))))
+            messages.append(encode(FinalBlock(built.block, Finality(self._certify(built.block)))))
         return messages
 
     async def take_in(self, messages: Sequence[bytes]) -> None:
@@ -246,12 +246,12 @@ class Follower:
 
     async def _take_in(self, final: FinalBlock) -> None:
         block, header = final.block, final.block.header
-        verify_final(self._ledger.head.header, [header], final.certificate, self.committee)
+        verify_final(self._ledger.head.header, [header], final.finality, self.committee)
         self._tree.admit(block, is_final=True)
         name = block_hash(header)
         transactions = self._tree.transactions(name)
         execution = require_execution(self._tree.execute(name, is_final=True))
-        await self._ledger.commit([ExecutedBlock(block, transactions, execution)], final.certificate)
+        await self._ledger.commit([ExecutedBlock(block, transactions, execution)], final.finality)
         self._tree.move_root(header, execution.state)
 
     def _members(self) -> tuple[Member, ...]:

@@ -14,7 +14,7 @@ import trio
 from node.adapters import SystemClock
 from node.bench.workload import seed
 from node.net.libp2p_host import Libp2pTransport
-from node.net.peers import PeerAddress
+from node.ports import PeerAddress
 from node.rpc import Caller
 from protocol import limits
 from protocol.blocks import NetworkId

@@ -47,17 +47,20 @@ class BlocksDoor:
                 return encode(TimeReply(nonce, self._wall_ms(), self._ledger.height))
 
     async def _range(self, height: int, last: int) -> BlocksReply:
-        """Blocks from `height` on, to the first with its own certificate at `last` or past the target."""
+        """Blocks from `height` on, to the first with its own finality at `last` or past the target, and
+        never of two epochs."""
         blocks: list[Block] = []
-        certified, certificate, size = 0, None, 0
+        certified, finality, size = 0, None, 0
         while (block := self._ledger.block(height)) is not None:
+            if blocks and block.header.epoch != blocks[0].header.epoch:
+                break
             size += sum(map(len, block.transactions)) + sum(map(len, block.sealed)) + _OVERHEAD_BYTES
-            if size > limits.BLOCKS_REPLY_BYTES_MAX and certificate is not None:
+            if size > limits.BLOCKS_REPLY_BYTES_MAX and finality is not None:
                 break
             blocks.append(block)
-            own = self._ledger.certificate(height)
+            own = self._ledger.finality(height)
             if own is not None:
-                certified, certificate = len(blocks), own
+                certified, finality = len(blocks), own
                 if (
                     height >= last
                     or size >= limits.RANGE_BYTES_TARGET
@@ -66,4 +69,4 @@ class BlocksDoor:
                     break
             height += 1
             await trio.lowlevel.checkpoint()
-        return BlocksReply(tuple(blocks[:certified]), certificate, self._ledger.height)
+        return BlocksReply(tuple(blocks[:certified]), finality, self._ledger.height)

@@ -1,10 +1,11 @@
 """Whether this node's wall clock agrees with the members': else it neither serves nor votes."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import trio
 
+from node.chain.membership import Membership
 from node.ports import Clock, Entropy, TaskStatus, Transport
 from node.rpc import Caller
 from protocol import limits
@@ -32,16 +33,13 @@ class ClockCheck:
         transport: Transport,
         clock: Clock,
         entropy: Entropy,
-        validators: Sequence[PublicKey],
-        quorum: int,
+        membership: Membership,
         tolerance_ms: int,
         on_verdict: Callable[[bool], None],
         heard_from: Callable[[PublicKey, int], None],
     ) -> None:
         self._transport, self._clock, self._entropy = transport, clock, entropy
-        self._peers = [peer for peer in validators if peer != transport.identity]
-        self._has_vote = len(self._peers) < len(validators)
-        self._quorum, self._tolerance_ms = quorum, tolerance_ms
+        self._membership, self._tolerance_ms = membership, tolerance_ms
         self._on_verdict, self._heard_from = on_verdict, heard_from
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.CONTROL_FRAME_BYTES_MAX)
         self._again = trio.Event()
@@ -62,13 +60,14 @@ class ClockCheck:
                     await self._again.wait()
 
     async def _check(self) -> None:
-        offsets = [0] if self._has_vote else []
+        own, validators = self._transport.identity, self._membership.validators
+        offsets = [0] if own in validators else []
         connected = set(self._transport.connected())
         async with trio.open_nursery() as nursery:
-            for peer in self._peers:
-                if peer in connected:
+            for peer in validators:
+                if peer in connected and peer != own:
                     nursery.start_soon(self._ask, peer, offsets)
-        if len(offsets) >= self._quorum:
+        if len(offsets) >= self._membership.committee.quorum:
             self.offset_ms = int(statistics.median(sorted(offsets)))
             self.is_good = abs(self.offset_ms) <= self._tolerance_ms
             self._on_verdict(self.is_good)

@@ -17,7 +17,7 @@ from node.chain.submissions import Submissions
 from node.ports import Clock, Offload, TaskStatus, Transport
 from node.store.waiting import once_there_is_room
 from protocol import limits
-from protocol.blocks import Block, Certificate, Committee, Member, Statement, block_hash
+from protocol.blocks import Block, Finality, Statement, block_hash
 from protocol.codec import encode
 from protocol.consensus import Simplex
 from protocol.errors import RemoteProtocolError
@@ -30,6 +30,7 @@ from protocol.messages.consensus import (
     Forward,
     Proposal,
     decode_consensus,
+    epoch_of,
 )
 from protocol.step import Now, Output
 from protocol.tree import BlockTree, require_execution
@@ -52,44 +53,27 @@ class ConsensusService:
         tree: BlockTree,
         submissions: Submissions,
         journal: VoteJournal,
-        committee: Committee,
-        members: Sequence[Member],
         key: SigningKey | None,
         clock: Clock,
         offload: Offload,
         on_behind: Callable[[], None],
-        on_final: Callable[[Block, Certificate], None],
+        on_final: Callable[[Block, Finality], None],
     ) -> None:
         self._transport, self._ledger, self._tree = transport, ledger, tree
         self._submissions, self._journal = submissions, journal
         self._clock, self._offload = clock, offload
         self._on_behind, self._on_final = on_behind, on_final
-        by_vote_key = {member.vote_key: member.id_key for member in members}
-        self._peers = [by_vote_key[vote_key] for vote_key in committee.validators]
+        self._key = key
         self._inbox = Inbox()
         self._forgers: set[PublicKey] = set()
-        self._reconnected: set[int] = set()
+        self._reconnected: set[PublicKey] = set()
         self._wake = trio.Event()
         self._turn = trio.Lock()
-        record = journal.load(committee.epoch)
-        blocks, certificates = journal.candidates()
-        for block in blocks:
-            tree.add(block)
-        self.is_learner = key is None or journal.is_lost or committee.index(key.public) is None
         self._clock_is_good = False
         self._learn_height: int | None = None
         self._accuse: Callable[[Evidence], None] = lambda evidence: None
         self._accused: set[PublicKey] = set()
-        self.machine = Simplex(
-            committee=committee,
-            limits=ledger.state.limits,
-            chain=tree,
-            root=ledger.head.header,
-            root_certificate=ledger.head.certificate,
-            key=None if self.is_learner else key,
-            record=record,
-            certificates=certificates,
-        )
+        self.machine = self._open_epoch()
         transport.serve_datagrams(PROTOCOL, self._receive, limit=limits.CONSENSUS_FRAME_BYTES_MAX)
         transport.on_connected(self._connected)
         submissions.on_added(self.wake)
@@ -119,10 +103,10 @@ class ConsensusService:
         """Steps the machine soon: a message came, or work."""
         self._wake.set()
 
-    async def adopt(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+    async def adopt(self, blocks: Sequence[Block], finality: Finality) -> None:
         """Commits final blocks learned from others: consecutive, above the head, their headers verified.
 
-        `certificate` finalizes the last. Blocks that are final here by now are skipped. Raises
+        `finality` is that of the last. Blocks that are final here by now are skipped. Raises
         RemoteProtocolError where a block's contents are not those that its header commits to.
         """
         async with self._turn:
@@ -132,11 +116,13 @@ class ConsensusService:
             for block in blocks:
                 await self._submissions.check(block.transactions)
             blocks = self._tree.admit_final(blocks)
-            ballot, committee = self.machine.ballot, self.machine.committee
-            if ballot is not None and certified_by_other(certificate, ballot, committee):
+            machine, certificate = self.machine, finality.certificate
+            ballot = machine.ballot
+            if ballot is not None and certified_by_other(certificate, ballot, machine.committee):
                 await self._retire(certificate.statement)
-            await self._commit(blocks, certificate)
-            await self._carry_out([self.machine.advance(blocks[-1].header, certificate, self.now())])
+            await self._commit(blocks, finality)
+            if self.machine is machine:
+                await self._carry_out([machine.advance(blocks[-1].header, certificate, self.now())])
 
     def now(self) -> Now:
         return Now(self._clock.elapsed_ms(), self._clock.wall_ms())
@@ -149,6 +135,8 @@ class ConsensusService:
         if peer in self._forgers:
             self._forgers.discard(peer)
             raise RemoteProtocolError("the peer sends signatures that do not verify")
+        if (epoch_of(message) or 0) > self.machine.committee.epoch:
+            self._on_behind()
         match message:
             case Forward(submissions):
                 if not self._inbox.may_forward(peer, len(submissions), now_ms):
@@ -161,13 +149,9 @@ class ConsensusService:
         if isinstance(message, Proposal | BlockReply):
             await self._submissions.heed(message.block.transactions, peer)
 
-    def _index(self, peer: PublicKey) -> int | None:
-        return self._peers.index(peer) if peer in self._peers else None
-
     def _connected(self, peer: PublicKey) -> None:
-        if peer in self._peers:
-            self._reconnected.add(self._peers.index(peer))
-            self.wake()
+        self._reconnected.add(peer)
+        self.wake()
 
     # The turn.
 
@@ -197,7 +181,10 @@ class ConsensusService:
         if not self._inbox.is_empty:
             self.wake()
         reconnected, self._reconnected = sorted(self._reconnected), set()
-        outputs.extend(self.machine.reconnected(peer, now) for peer in reconnected)
+        for peer in reconnected:
+            index = self._index(peer)
+            if index is not None:
+                outputs.append(self.machine.reconnected(index, now))
         outputs.append(self.machine.tick(now))
         self._tell_evidence()
         await self._carry_out(outputs)
@@ -214,8 +201,8 @@ class ConsensusService:
             for to, message in output.sends:
                 self._send(to, message)
         for output in outputs:
-            for final, certificate in output.finalized:
-                await self._commit(final, certificate)
+            for final, finality in output.finalized:
+                await self._commit(final, finality)
         if any(output.behind for output in outputs):
             self._on_behind()
 
@@ -250,21 +237,52 @@ class ConsensusService:
 
     def _send(self, to: int | None, message: ConsensusMessage) -> None:
         payload = encode(message)
-        for index in range(len(self._peers)) if to is None else (to,):
-            if self._peers[index] != self._transport.identity:
-                self._transport.send(self._peers[index], PROTOCOL, payload)
+        for peer in self._peers if to is None else (self._peers[to],):
+            if peer != self._transport.identity:
+                self._transport.send(peer, PROTOCOL, payload)
 
-    async def _commit(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+    def _index(self, peer: PublicKey) -> int | None:
+        """The validator's index in the present epoch."""
+        return self._peers.index(peer) if peer in self._peers else None
+
+    def _open_epoch(self) -> Simplex:
+        """The machine of the epoch that is open after the newest final block."""
+        committee, head = self._ledger.membership.committee, self._ledger.head
+        self._peers = self._ledger.membership.validators
+        record = self._journal.load(committee.epoch)
+        blocks, certificates = self._journal.candidates(committee.epoch)
+        for block in blocks:
+            self._tree.add(block)
+        key = self._key
+        self.is_learner = key is None or self._journal.is_lost or committee.index(key.public) is None
+        is_first = head.finality is None or head.header.epoch != committee.epoch
+        machine = Simplex(
+            committee=committee,
+            limits=self._ledger.state.limits,
+            chain=self._tree,
+            root=head.header,
+            root_certificate=None if is_first or head.finality is None else head.finality.certificate,
+            key=None if self.is_learner else key,
+            record=record,
+            certificates=certificates,
+        )
+        machine.may_vote = False
+        return machine
+
+    async def _commit(self, blocks: Sequence[Block], finality: Finality) -> None:
         executed: list[ExecutedBlock] = []
         for block in blocks:
             name = block_hash(block.header)
             execution = require_execution(self._tree.execute(name, is_final=True))
             executed.append(ExecutedBlock(block, self._tree.transactions(name), execution))
-        await self._ledger.commit(executed, certificate)
+        await self._ledger.commit(executed, finality)
         header = blocks[-1].header
         self._tree.move_root(header, executed[-1].execution.state)
-        self._allow_votes()
         self._journal.forget_through(header.view)
+        if self._ledger.membership.committee.epoch != self.machine.committee.epoch:
+            self.machine = self._open_epoch()
+            _log.info("epoch %d is open", self.machine.committee.epoch)
+        self._allow_votes()
         self._submissions.settle(blocks)
-        self._on_final(blocks[-1], certificate)
+        self._on_final(blocks[-1], finality)
         _log.debug("height %d is final", header.height)

@@ -17,6 +17,7 @@ from protocol import limits
 from protocol.blocks import Block, BlockHash, Header, NetworkId, block_hash
 from protocol.chain import transaction_tree
 from protocol.codec import encode
+from protocol.epochs import Opening
 from protocol.errors import Malformed
 from protocol.keys import PublicKey, verify
 from protocol.merkle import Tree
@@ -107,17 +108,24 @@ class Gateway:
             while self._ledger.height < height:
                 await self._ledger.wait_advanced()
         headers: list[Header] = []
-        certified, certificate = 0, None
+        certified, finality = 0, None
         while height <= self._ledger.height and len(headers) < HEADERS_MAX:
             header = self._ledger.header(height)
-            if header is None:
+            if header is None or (headers and header.epoch != headers[0].epoch):
                 break
             headers.append(header)
-            own = self._ledger.certificate(height)
+            own = self._ledger.finality(height)
             if own is not None:
-                certified, certificate = len(headers), own
+                certified, finality = len(headers), own
             height += 1
-        return HeadersReply(tuple(headers[:certified]), certificate, self._ledger.height)
+        return HeadersReply(
+            tuple(headers[:certified]), finality, self._opening(headers), self._ledger.height
+        )
+
+    def _opening(self, headers: Sequence[Header]) -> Opening | None:
+        """What shows the committee of `headers`, where the one before them closes its epoch."""
+        before = self._ledger.header(headers[0].height - 1) if headers else None
+        return None if before is None else self._ledger.opening(before)
 
     async def _locate(self, transactions: Sequence[TransactionId], wait_ms: int) -> LocateReply:
         with trio.move_on_after(wait_ms / 1000):

@@ -1,12 +1,12 @@
 """Gossip: a fast path for final blocks and for revocations the moment they are signed. Never relied on."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from node.chain.ledger import Ledger
 from node.ports import GossipMessage, TaskStatus, Transport
-from protocol.blocks import Block, Certificate, Committee
+from protocol.blocks import Block, Finality
 from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
 from protocol.finality import check_contents, verify_final
@@ -21,7 +21,7 @@ URGENT = "urgent"
 TOPICS = (BLOCKS, URGENT)
 OUTGOING_MAX = 64
 
-Adopt = Callable[[Sequence[Block], Certificate], Awaitable[None]]
+Adopt = Callable[[Sequence[Block], Finality], Awaitable[None]]
 Receive = Callable[[PublicKey, Sequence[Submission]], Awaitable[None]]
 
 
@@ -33,27 +33,25 @@ class GossipService:
         *,
         transport: Transport,
         ledger: Ledger,
-        committee: Committee,
-        validators: Collection[PublicKey],
         adopt: Adopt,
         receive: Receive,
         heard_of: Callable[[int], None],
     ) -> None:
-        self._transport, self._ledger, self._committee = transport, ledger, committee
-        self._validators = frozenset(validators)
+        self._transport, self._ledger = transport, ledger
         self._adopt, self._receive, self._heard_of = adopt, receive, heard_of
         self._blocks = transport.subscribe(BLOCKS)
         self._urgent = transport.subscribe(URGENT)
         self._out, self._outgoing = trio.open_memory_channel[tuple[str, bytes]](OUTGOING_MAX)
 
-    def publish_block(self, block: Block, certificate: Certificate) -> None:
+    def publish_block(self, block: Block, finality: Finality) -> None:
         """Queues a final block; dropped when the queue is full, for catch-up repairs it.
 
         Validators have it from consensus, and three copies more would cost each of them a sixth of its
         time under load: only where someone else listens is anything published.
         """
-        if not self._validators.issuperset(self._transport.subscribers(BLOCKS)):
-            self._queue(BLOCKS, encode(FinalBlock(block, certificate)))
+        validators = frozenset(self._ledger.membership.validators)
+        if not validators.issuperset(self._transport.subscribers(BLOCKS)):
+            self._queue(BLOCKS, encode(FinalBlock(block, finality)))
 
     def publish_urgent(self, submission: Submission) -> None:
         self._queue(URGENT, encode(submission))
@@ -94,10 +92,10 @@ class GossipService:
         if header.height != head.height + 1:
             self._heard_of(header.height)
             return
-        verify_final(head, [header], final.certificate, self._committee)
+        verify_final(head, [header], final.finality, self._ledger.membership.committee)
         # Whoever passes it on could leave out sealed bytes, which then are missing here for good.
         check_contents(final.block, [decode_transaction(raw) for raw in final.block.transactions])
-        await self._adopt([final.block], final.certificate)
+        await self._adopt([final.block], final.finality)
 
     async def _take_urgent(self, message: GossipMessage) -> None:
         submission = decode(Submission, message.payload, limit=GOSSIP_BYTES_MAX)

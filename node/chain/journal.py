@@ -101,16 +101,24 @@ class VoteJournal:
         assert self._votes is not None
         self._votes.save(mark)
 
-    def candidates(self) -> tuple[list[Block], list[Certificate]]:
-        """The blocks voted for and the certificates above the newest final block."""
+    def candidates(self, epoch: int) -> tuple[list[Block], list[Certificate]]:
+        """The blocks voted for and the certificates of `epoch` above the newest final block.
+
+        Those of another epoch are of no use any more, and go with the next final block.
+        """
         blocks: list[Block] = []
         certificates: list[Certificate] = []
         for key, raw in self._store.iterate(layout.CANDIDATE):
-            blocks.append(decode(Block, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX))
-            self._kept[key] = blocks[-1].header.view
+            block = decode(Block, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX)
+            self._kept[key] = block.header.view if block.header.epoch == epoch else 0
+            if block.header.epoch == epoch:
+                blocks.append(block)
         for key, raw in self._store.iterate(layout.CANDIDATE_CERTIFICATE):
-            certificates.append(decode(Certificate, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX))
-            self._kept[key] = certificates[-1].statement.view
+            certificate = decode(Certificate, raw, limit=limits.CONSENSUS_FRAME_BYTES_MAX)
+            statement = certificate.statement
+            self._kept[key] = statement.view if statement.epoch == epoch else 0
+            if statement.epoch == epoch:
+                certificates.append(certificate)
         return sorted(blocks, key=lambda block: block.header.height), certificates
 
     def forget_through(self, view: int) -> None:

@@ -1,6 +1,6 @@
 """The final chain on the store, and the state after it: what every other service reads.
 
-A block is committed in one synced batch with its certificate, the state it changes, and the pointer
+A block is committed in one synced batch with its finality, the state it changes, and the pointer
 to the head. At start the state is read in a full pass and its root compared with the head's header,
 so that an index that silently reads short shows before anything is served or voted on.
 """
@@ -11,16 +11,19 @@ from functools import partial
 
 import trio
 
+from node.chain.membership import Membership
 from node.ports import Clock, Offload, Put, Store
 from node.store import layout
 from node.store.counted import CountedPrefix
 from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.access import Freshness
-from protocol.blocks import Block, Certificate, Genesis, Header, block_hash
-from protocol.chain import Execution, genesis_header
+from protocol.blocks import Block, Finality, Genesis, Header, block_hash
+from protocol.chain import Execution, closes_epoch, genesis_header
 from protocol.codec import Wire, decode, encode
+from protocol.epochs import Opening, prove_opening
 from protocol.errors import StorageError
+from protocol.membership import MembershipBody
 from protocol.state import LedgerState, genesis_state
 from protocol.statemap import StateMap
 from protocol.transactions import (
@@ -38,10 +41,17 @@ _BLOCK_BYTES_MAX = limits.CONSENSUS_FRAME_BYTES_MAX
 
 
 class Head(Wire, frozen=True):
-    """The newest final block, as stored. The certificate is absent only for the genesis block."""
+    """The newest final block, as stored. Only the genesis block has no finality."""
 
     header: Header
-    certificate: Certificate | None
+    finality: Finality | None
+
+
+class StoredOpening(Wire, frozen=True):
+    """The opening of an epoch, and the height of the block that closed the one before."""
+
+    height: int
+    opening: Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class FinalizedBlock:
 
     block: Block
     transactions: tuple[VerifiedTransaction, ...]
-    certificate: Certificate | None
+    finality: Finality | None
     state: LedgerState
 
 
@@ -93,6 +103,7 @@ class Ledger:
         self._denied.verify()
         self.denied = DeniedGrants(store)
         self.head, self.state = self._load()
+        self.membership = Membership(self.state)
         self._seen_elapsed_ms: int | None = None
 
     # Reading.
@@ -118,10 +129,16 @@ class Ledger:
         raw = self._store.get(layout.header(height))
         return None if raw is None else decode(Header, raw, limit=limits.KIB)
 
-    def certificate(self, height: int) -> Certificate | None:
-        """The finalization signed for this very height, if one was; a later one covers it too."""
-        raw = self._store.get(layout.certificate(height))
-        return None if raw is None else decode(Certificate, raw, limit=_BLOCK_BYTES_MAX)
+    def finality(self, height: int) -> Finality | None:
+        """What shows this very height to be final, if it was finalized itself; a later one covers it."""
+        raw = self._store.get(layout.finality(height))
+        return None if raw is None else decode(Finality, raw, limit=_BLOCK_BYTES_MAX)
+
+    def opening(self, header: Header) -> Opening | None:
+        """What shows the committee of the block after `header`, where that opens another epoch."""
+        raw = self._store.get(layout.opening(header.epoch + 1))
+        stored = None if raw is None else decode(StoredOpening, raw, limit=_BLOCK_BYTES_MAX)
+        return stored.opening if stored is not None and stored.height == header.height else None
 
     def position(self, name: TransactionId) -> tuple[int, int] | None:
         """The height and index of a final transaction."""
@@ -161,10 +178,11 @@ class Ledger:
 
     # Writing.
 
-    async def commit(self, executed: Sequence[ExecutedBlock], certificate: Certificate) -> None:
+    async def commit(self, executed: Sequence[ExecutedBlock], finality: Finality) -> None:
         """Makes blocks final on this node: durable, then told to observers in order.
 
-        `executed` are consecutive blocks above the head, and `certificate` finalizes the last.
+        `executed` are consecutive blocks above the head, and `finality` is that of the last: the only one
+        that may close an epoch.
         """
         last = executed[-1]
         puts: dict[bytes, bytes] = {}
@@ -177,17 +195,22 @@ class Ledger:
             deletes.update(self._dropped(item.execution, puts))
             deletes.update(layout.pending(transaction.id) for transaction in item.transactions)
         height = last.block.header.height
-        head = Head(last.block.header, certificate)
-        puts |= {layout.certificate(height): encode(certificate), layout.head(): encode(head)}
+        head = Head(last.block.header, finality)
+        puts |= {layout.finality(height): encode(finality), layout.head(): encode(head)}
+        if closes_epoch(last.block.header, last.execution.state):
+            opening = StoredOpening(height, prove_opening(last.execution.state))
+            puts[layout.opening(last.block.header.epoch + 1)] = encode(opening)
         kept = [put for put in puts.items() if put[0] not in deletes]
         await once_there_is_room(self._offload, lambda: self._store.write(kept, deletes, sync=True))
         self.head, self.state = head, last.execution.state
         self._seen_elapsed_ms = self._clock.elapsed_ms() - self._age_ms(last.block.header)
         for item in executed:
-            own = certificate if item is last else None
+            own = finality if item is last else None
             final = FinalizedBlock(item.block, item.transactions, own, item.execution.state)
             for observer in self._observers:
                 observer(final)
+        if any(isinstance(one.body, MembershipBody) for item in executed for one in item.transactions):
+            self.membership.update(self.state)
         self._advanced.set()
         self._advanced = trio.Event()
 

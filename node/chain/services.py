@@ -14,7 +14,7 @@ from node.chain.suspensions import Suspensions
 from node.chain.sync import SyncService
 from node.ports import Ports, TaskStatus
 from protocol.access import Freshness
-from protocol.blocks import Block, Certificate, Genesis, genesis_committee
+from protocol.blocks import Block, Finality, Genesis, network_id
 from protocol.catchup import known_height
 from protocol.keys import SigningKey
 from protocol.mempool import Mempool, VerifiedCache
@@ -28,13 +28,15 @@ class LedgerServices:
     """
 
     def __init__(self, *, ports: Ports, genesis: Genesis, vote_key: SigningKey | None) -> None:
-        self.genesis, self.committee = genesis, genesis_committee(genesis)
+        self.genesis, self.network = genesis, network_id(genesis)
         self._ports, self._vote_key = ports, vote_key
-        self._members = [member.id_key for member in genesis.members]
         self._has_heard = False
-        self._verified = VerifiedCache(self.committee.network)
+        self._verified = VerifiedCache(self.network)
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
+        self.membership = self.ledger.membership
+        self.membership.observe(self._tell_transport)
+        self._tell_transport()
         self.mempool = Mempool()
         self.suspensions = Suspensions(self.ledger, store)
         self.denials = Denials(self.ledger, self.suspensions)
@@ -42,8 +44,6 @@ class LedgerServices:
         self.sync = SyncService(
             transport=ports.transport,
             ledger=self.ledger,
-            committee=self.committee,
-            members=self._members,
             entropy=ports.entropy,
         )
         self.door = BlocksDoor(transport=ports.transport, ledger=self.ledger, wall_ms=clock.wall_ms)
@@ -55,8 +55,6 @@ class LedgerServices:
         self.gossip = GossipService(
             transport=ports.transport,
             ledger=self.ledger,
-            committee=self.committee,
-            validators=self._members,
             adopt=self.consensus.adopt,
             receive=self.submissions.receive,
             heard_of=self.sync.heard_of,
@@ -92,14 +90,17 @@ class LedgerServices:
         """The first time a quorum answers, it also says how far this node is behind."""
         if not self._has_heard:
             self._has_heard = True
-            claimed = known_height(self.clock_check.heights, self.committee.faults)
+            claimed = known_height(self.clock_check.heights, self.membership.committee.faults)
             self.consensus.learn_through(claimed)
         self.consensus.set_clock_is_good(is_good)
 
-    def _publish(self, block: Block, certificate: Certificate) -> None:
+    def _tell_transport(self) -> None:
+        self._ports.transport.set_members(self.membership.addresses())
+
+    def _publish(self, block: Block, finality: Finality) -> None:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""
         if self._vote_key is not None and block.header.proposer == self._vote_key.public:
-            self.gossip.publish_block(block, certificate)
+            self.gossip.publish_block(block, finality)
 
     # Building.
 
@@ -110,7 +111,7 @@ class LedgerServices:
             mempool=self.mempool,
             verified=self._verified,
             denials=self.denials,
-            validators=self._members,
+            membership=self.membership,
             offload=self._ports.offload,
         )
 
@@ -131,8 +132,6 @@ class LedgerServices:
             tree=tree,
             submissions=self.submissions,
             journal=self.journal,
-            committee=self.committee,
-            members=self.genesis.members,
             key=self._vote_key,
             clock=self._ports.clock,
             offload=self._ports.offload,
@@ -145,8 +144,7 @@ class LedgerServices:
             transport=self._ports.transport,
             clock=self._ports.clock,
             entropy=self._ports.entropy,
-            validators=self._members,
-            quorum=self.committee.quorum,
+            membership=self.membership,
             tolerance_ms=self.genesis.limits.tolerance_ms,
             on_verdict=self._judge_clock,
             heard_from=self.sync.heard_from,

@@ -13,6 +13,7 @@ import trio
 
 from node.chain.checking import check_signatures
 from node.chain.denials import Denials
+from node.chain.membership import Membership
 from node.ports import Offload, Store, TaskStatus, Transport
 from node.store import layout
 from node.store.waiting import once_there_is_room
@@ -70,12 +71,12 @@ class Submissions:
         mempool: Mempool,
         verified: VerifiedCache,
         denials: Denials,
-        validators: Sequence[PublicKey],
+        membership: Membership,
         offload: Offload,
     ) -> None:
         self._transport, self._store, self._offload = transport, store, offload
         self._mempool, self._verified = mempool, verified
-        self._validators = [peer for peer in validators if peer != transport.identity]
+        self._membership = membership
         # Accepted here and not settled yet: in a batch first, then durable among the own.
         self._open: set[TransactionId] = set()
         self._own: dict[TransactionId, Submission] = {}
@@ -292,7 +293,8 @@ class Submissions:
 
     def _send(self, batch: Sequence[Submission]) -> None:
         payload = encode(Forward(tuple(batch)))
-        for peer in self._validators:
+        others = (peer for peer in self._membership.validators if peer != self._transport.identity)
+        for peer in others:
             self._transport.send(peer, PROTOCOL, payload)
 
     def _tell(self) -> None:

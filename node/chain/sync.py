@@ -16,7 +16,7 @@ from node.chain.ledger import Ledger
 from node.ports import Entropy, TaskStatus, Transport
 from node.rpc import Caller
 from protocol import limits
-from protocol.blocks import Block, Certificate, Committee
+from protocol.blocks import Block, Finality
 from protocol.catchup import Arrived, Plan, Range, known_height
 from protocol.codec import encode
 from protocol.errors import ProtocolError, RemoteProtocolError, TransportError
@@ -36,7 +36,7 @@ HEAD_S = 3.0
 LOOK_S = 0.5
 _log = logging.getLogger(__name__)
 
-Adopt = Callable[[Sequence[Block], Certificate], Awaitable[None]]
+Adopt = Callable[[Sequence[Block], Finality], Awaitable[None]]
 Check = Callable[[Iterable[bytes]], Awaitable[None]]
 
 
@@ -62,12 +62,9 @@ class SyncService:
         *,
         transport: Transport,
         ledger: Ledger,
-        committee: Committee,
-        members: Sequence[PublicKey],
         entropy: Entropy,
     ) -> None:
-        self._ledger, self._committee, self._transport = ledger, committee, transport
-        self._members = [peer for peer in members if peer != transport.identity]
+        self._ledger, self._transport = ledger, transport
         self._entropy = entropy
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.BLOCKS_REPLY_BYTES_MAX)
         self._adopt: Adopt | None = None
@@ -102,7 +99,7 @@ class SyncService:
     @property
     def progress(self) -> Progress:
         height = self._ledger.height
-        known = max(height, known_height(self._heads, self._committee.faults))
+        known = max(height, known_height(self._heads, self._ledger.membership.committee.faults))
         if self._began is None or known == height:
             return Progress(height, known, None)
         began_s, first = self._began
@@ -127,7 +124,8 @@ class SyncService:
     def _candidates(self) -> list[PublicKey]:
         """Whom to visit now: all members that are connected, without those to avoid if others are left."""
         now_s = trio.current_time()
-        connected = [peer for peer in self._transport.connected() if peer in self._members]
+        members = set(self._ledger.membership.keys) - {self._transport.identity}
+        connected = [peer for peer in self._transport.connected() if peer in members]
         good = [peer for peer in connected if self._avoided_until.get(peer, 0) <= now_s] or connected
         start = self._entropy.below(len(good)) if good else 0
         return [peer for peer in good[start:] + good[:start] if peer not in self._visits]
@@ -196,7 +194,7 @@ class SyncService:
                 await self._adopt_reply(arrived)
                 self._tell()
                 continue
-            if self._ledger.height >= known_height(self._heads, self._committee.faults):
+            if self._ledger.height >= known_height(self._heads, self._ledger.membership.committee.faults):
                 self._began = None
             await self._news.wait()
 
@@ -204,13 +202,13 @@ class SyncService:
         head, reply = self._ledger.head.header, arrived.reply
         blocks = [block for block in reply.blocks if block.header.height > head.height]
         assert self._adopt is not None
-        assert reply.certificate is not None
+        assert reply.finality is not None
         if not blocks:
             return
         try:
             headers = [block.header for block in blocks]
-            verify_final(head, headers, reply.certificate, self._committee)
-            await self._adopt(blocks, reply.certificate)
+            verify_final(head, headers, reply.finality, self._ledger.membership.committee)
+            await self._adopt(blocks, reply.finality)
         except RemoteProtocolError as error:
             self._blame(arrived.peer, error)
 

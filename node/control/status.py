@@ -12,7 +12,7 @@ from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Clock
 from node.version import program_version
-from protocol.blocks import Genesis, genesis_committee
+from protocol.blocks import Genesis
 from protocol.control import (
     MemberItem,
     MembersResult,
@@ -58,22 +58,22 @@ def status_without_network(own: Self) -> StatusResult:
 
 def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
     services, stores = clinic.services, clinic.ports
-    committee, header = services.committee, services.ledger.head.header
+    membership, header = services.membership, services.ledger.head.header
     freshness = services.freshness()
     age_ms = max(0, freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
     is_fresh = freshness.clock_is_good and age_ms <= clinic.genesis.limits.max_stale_default_ms
-    reachable = 1 + len(set(clinic.ports.transport.connected()) & set(clinic.member_keys))
+    reachable = 1 + len(set(clinic.ports.transport.connected()) & set(membership.keys))
     disks = (stores.ledger_store, stores.blob_store, stores.audit_store)
     return replace(
         _blank(own),
         network=clinic.network.hex(),
-        epoch=header.epoch,
+        epoch=membership.committee.epoch,
         height=header.height,
         state_root=header.state_root.hex(),
         final_age_s=age_ms / 1000,
-        members=len(clinic.member_keys),
+        members=len(membership.keys),
         reachable=reachable,
-        quorum=committee.quorum,
+        quorum=membership.committee.quorum,
         fresh=is_fresh,
         peers=len(clinic.ports.transport.connected()),
         mempool=len(services.mempool),
@@ -93,9 +93,9 @@ def light_status(own: Self, client: LightClient) -> StatusResult:
         height=header.height,
         state_root=header.state_root.hex(),
         final_age_s=chain.age_ms() / 1000,
-        members=len(client.genesis.members),
+        members=len(client.clinics.members),
         reachable=len(client.clinics.reachable()),
-        quorum=genesis_committee(client.genesis).quorum,
+        quorum=chain.committee.quorum,
         fresh=chain.is_fresh(),
         peers=len(client.transport.connected()),
         disk_bytes=client.store.disk_bytes(),
@@ -173,8 +173,9 @@ def _role(key: PublicKey | None, names: Container[PublicKey]) -> str:
 
 
 def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) -> Iterator[str]:
-    services, count = clinic.services, len(clinic.member_keys)
-    quorum, tolerance_ms = services.committee.quorum, clinic.genesis.limits.tolerance_ms
+    services, membership = clinic.services, clinic.services.membership
+    count = len(membership.validators)
+    quorum, tolerance_ms = membership.committee.quorum, clinic.genesis.limits.tolerance_ms
     offset_ms = services.clock_check.offset_ms
     if count in _SMALL_NETWORK:
         yield _SMALL_NETWORK[count]
@@ -184,11 +185,11 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
             "A new vote key lets it vote again: chartmesh keys rotate"
         )
     for evidence in services.consensus.machine.tally.evidence[:1]:
-        index = services.committee.index(evidence.vote_key)
+        index = services.consensus.machine.committee.index(evidence.vote_key)
         assert index is not None, "only the committee's statements are counted"
         yield (
-            f"{clinic.genesis.members[index].name} signed two statements that contradict each other in "
-            f"view {evidence.view}: its vote key is in two places, or it is hostile"
+            f"{membership.name_of(membership.validators[index])} signed two statements that contradict "
+            f"each other in view {evidence.view}: its vote key is in two places, or it is hostile"
         )
     if offset_ms is not None and abs(offset_ms) > tolerance_ms:
         yield (
@@ -196,7 +197,10 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
             "nothing is served and no vote is cast until it is right"
         )
     if not is_fresh:
-        yield f"stale, so nothing is served: {reachable} of {count} members reach each other, {quorum} must"
+        members = len(membership.keys)
+        yield (
+            f"stale, so nothing is served: {reachable} of {members} members reach each other, {quorum} must"
+        )
     if clinic.records.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
 

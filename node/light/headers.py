@@ -10,10 +10,11 @@ from node.light.clinics import Clinics
 from node.ports import Clock, Store, TaskStatus
 from node.store import layout
 from protocol import limits
-from protocol.blocks import Certificate, Genesis, Header, block_hash, genesis_committee
+from protocol.blocks import Finality, Genesis, Header, block_hash, genesis_committee, network_id
 from protocol.chain import genesis_header, verify_inclusion
 from protocol.codec import decode, encode
-from protocol.errors import Code, Malformed, ProtocolError, UserError
+from protocol.epochs import verify_opening
+from protocol.errors import Code, Malformed, ProtocolError, RemoteProtocolError, UserError
 from protocol.finality import verify_final
 from protocol.keys import PublicKey
 from protocol.messages.light import (
@@ -23,6 +24,7 @@ from protocol.messages.light import (
     HeadersRequest,
     Located,
 )
+from protocol.state import RosterState, committee_of
 from protocol.transactions import TransactionId, VerifiedTransaction, decode_transaction, verify_transaction
 
 PROTOCOL = "light"
@@ -36,13 +38,16 @@ class LightChain:
 
     def __init__(self, *, genesis: Genesis, store: Store, clinics: Clinics, clock: Clock) -> None:
         self.limits = genesis.limits
-        self._committee = genesis_committee(genesis)
-        self.network = self._committee.network
+        self.network = network_id(genesis)
         self._store, self._clinics, self._clock = store, clinics, clock
         self._advanced = trio.Event()
         raw = store.get(layout.head())
         origin = Head(genesis_header(genesis), None)
         self.head = origin if raw is None else decode(Head, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+        roster = store.get(layout.roster())
+        self.committee = (
+            genesis_committee(genesis) if roster is None else committee_of(_roster(roster), self.network)
+        )
 
     @property
     def height(self) -> int:
@@ -121,22 +126,44 @@ class LightChain:
             return False
         try:
             reply = decode(HeadersReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
-            if reply.certificate is None:
+            if reply.finality is None:
                 # It waited, and had nothing newer: another may.
                 self._clinics.avoid(peer)
                 return not self.is_fresh()
-            verify_final(self.head.header, reply.headers, reply.certificate, self._committee)
+            roster = self._next_roster(reply)
+            committee = self.committee if roster is None else committee_of(roster, self.network)
+            verify_final(self.head.header, reply.headers, reply.finality, committee)
         except ProtocolError as error:
             _log.warning("%s sent headers that do not verify: %s", peer.hex()[:12], error)
             self._clinics.avoid(peer)
             return False
-        self._adopt(reply.headers, reply.certificate)
+        self._adopt(reply.headers, reply.finality, roster)
         return True
 
-    def _adopt(self, headers: Sequence[Header], certificate: Certificate) -> None:
-        head = Head(headers[-1], certificate)
+    def _next_roster(self, reply: HeadersReply) -> RosterState | None:
+        """The roster that the headers' committee is in, where they open another epoch than the head's.
+
+        Raises:
+            RemoteProtocolError: the head is not shown to close its epoch.
+        """
+        head = self.head.header
+        if not reply.headers or reply.headers[0].epoch == head.epoch:
+            return None
+        if reply.opening is None:
+            raise RemoteProtocolError("headers of another epoch without what opens it")
+        return verify_opening(head, reply.opening)
+
+    def _adopt(self, headers: Sequence[Header], finality: Finality, roster: RosterState | None) -> None:
+        head = Head(headers[-1], finality)
         puts = [(layout.header(header.height), encode(header)) for header in headers]
+        if roster is not None:
+            puts.append((layout.roster(), encode(roster)))
+            self.committee = committee_of(roster, self.network)
         self._store.write([*puts, (layout.head(), encode(head))])
         self.head = head
         self._advanced.set()
         self._advanced = trio.Event()
+
+
+def _roster(raw: bytes) -> RosterState:
+    return decode(RosterState, raw, limit=limits.STATE_ENTRY_BYTES_MAX)

@@ -32,8 +32,8 @@ from node.net.libp2p_setup import build_host
 from node.net.libp2p_stream import Libp2pStream, finish, reset
 from node.net.offenders import Offence
 from node.net.outbox import Outbox
-from node.net.peers import ConnectionStatus, Peer, PeerAddress
-from node.ports import Clock, DatagramHandler, GossipMessage, StreamHandler, TaskStatus
+from node.net.peers import ConnectionStatus, Peer
+from node.ports import Clock, DatagramHandler, GossipMessage, PeerAddress, StreamHandler, TaskStatus
 from protocol import limits
 from protocol.blocks import NetworkId
 from protocol.errors import (

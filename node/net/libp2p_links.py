@@ -18,8 +18,8 @@ from node.net.libp2p_listening import host_of, parse_address
 from node.net.libp2p_muxer import GuardedYamux, MuxerRules
 from node.net.libp2p_socket import BUFFER_BYTES, STRANGER_BUFFER_BYTES, BufferedTcpStream
 from node.net.offenders import Offence, Offenders, reason_of
-from node.net.peers import ConnectionStatus, Link, Peer, PeerAddress, PeerBook, surplus
-from node.ports import Clock
+from node.net.peers import ConnectionStatus, Link, Peer, PeerBook, surplus
+from node.ports import Clock, PeerAddress
 from protocol import limits
 from protocol.errors import RemoteProtocolError, TransportError
 from protocol.keys import PublicKey, fingerprint

@@ -14,14 +14,6 @@ SIMULTANEOUS_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class PeerAddress:
-    """A peer to dial: its identity key, and multiaddrs like `/ip4/127.0.0.1/tcp/4001`, without `/p2p`."""
-
-    id_key: PublicKey
-    addresses: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectionStatus:
     """One connection, as `peers` shows it. `opened_ms` is Unix time; an unmeasured round trip is None."""
 

@@ -1,13 +1,12 @@
 """This node's own audit log for its administrator: the answers to `audit list` and `audit verify`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from node.chain.ledger import Ledger
 from node.ports import Offload
 from node.records.audit_log import AuditLog
 from node.records.issued import IssuedRecords
 from protocol.audit import AuditEvent, AuditRecord, record_hash
-from protocol.blocks import Member
 from protocol.control import AuditItem, AuditList, AuditListResult, AuditVerify, AuditVerifyResult, utc
 from protocol.keys import PublicKey
 
@@ -21,7 +20,6 @@ class AuditViews:
         self,
         *,
         identity: PublicKey,
-        members: Sequence[Member],
         audit: AuditLog,
         ledger: Ledger,
         issued: IssuedRecords,
@@ -29,7 +27,6 @@ class AuditViews:
     ) -> None:
         self._identity, self._audit, self._ledger = identity, audit, ledger
         self._issued, self._offload = issued, offload
-        self._names = {member.id_key: member.name for member in members}
 
     async def rows(self, request: AuditList) -> AuditListResult:
         """Records newest first, and whether each listed is the one that its successor names."""
@@ -87,7 +84,8 @@ class AuditViews:
         return who in (record.user, self._name(record.reader)) or record.reader.hex().startswith(who)
 
     def _name(self, key: bytes) -> str:
-        return self._names.get(PublicKey(key), "")
+        member = self._ledger.membership.member(PublicKey(key))
+        return "" if member is None else member.name
 
     def _item(self, record: AuditRecord, hashed: bytes) -> AuditItem:
         return AuditItem(

@@ -39,21 +39,19 @@ class Admitted:
 
 
 class Gate:
-    """Decides for the node with this `identity`. `members` are not counted among strangers,
-    `suspended` are shut out at sight."""
+    """Decides for the node with this `identity`; `suspended` are shut out at sight."""
 
     def __init__(
         self,
         *,
         identity: PublicKey,
-        members: Container[PublicKey],
         suspended: Container[PublicKey],
         ledger: Ledger,
         vault: Vault,
         audit: AuditLog,
         freshness: Callable[[], Freshness],
     ) -> None:
-        self._identity, self._members, self._suspended = identity, members, suspended
+        self._identity, self._suspended = identity, suspended
         self._ledger, self._vault, self._audit, self._freshness = ledger, vault, audit, freshness
 
     async def admit(self, peer: PublicKey, signed: SignedFetchRequest, nonce: bytes) -> Admitted | None:
@@ -106,7 +104,9 @@ class Gate:
     async def _deny(self, asked: Asked, reason: DenyReason) -> None:
         fetch = asked.fetch
         is_token = fetch is not None and self._ledger.state.token(fetch.request.token) is not None
-        await self._audit.deny(asked, reason, is_member=asked.peer in self._members, is_token=is_token)
+        await self._audit.deny(
+            asked, reason, is_member=asked.peer in self._ledger.membership.keys, is_token=is_token
+        )
 
 
 def _age_ms(freshness: Freshness) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from node.chain.membership import Membership
 from node.ports import Offload, Stream, Transport
 from node.records.runs import receive_runs, send_runs
 from node.records.vault import BlobReader, Vault
@@ -67,11 +68,11 @@ class Holders:
         offload: Offload,
         key: SigningKey,
         network: NetworkId,
-        members: Sequence[PublicKey],
+        membership: Membership,
         copies: int,
     ) -> None:
         self._transport, self._vault, self._offload = transport, vault, offload
-        self._key, self._network, self._members, self._copies = key, network, members, copies
+        self._key, self._network, self._membership, self._copies = key, network, membership, copies
 
     # As issuer.
 
@@ -80,7 +81,7 @@ class Holders:
         reader = await self._vault.open(self._key.public, content.root)
         if reader is None:
             raise LocalProtocolError("a blob was to be pushed that is not here")
-        wanted = holders(content.root, self._key.public, self._members, self._copies)
+        wanted = holders(content.root, self._key.public, self._membership.keys, self._copies)
         signed = {self._key.public}
 
         async def bring(peer: PublicKey) -> None:
@@ -144,10 +145,10 @@ class Holders:
             TransportError: the stream broke off; what came is kept for the next attempt.
         """
         issuer = stream.peer
-        if issuer not in self._members:
+        if issuer not in self._membership.keys:
             raise RemoteProtocolError("a stranger pushed a blob")
         check_content(content)
-        if self._key.public not in holders(content.root, issuer, self._members, self._copies):
+        if self._key.public not in holders(content.root, issuer, self._membership.keys, self._copies):
             await stream.send(encode(Refusal()))
             return
         try:

@@ -17,7 +17,6 @@ from node.records.holders import placed
 from node.records.ids import find_token, whole_id
 from node.records.vault import Vault
 from protocol import limits
-from protocol.blocks import Member
 from protocol.control import RecordGet, RecordGetResult
 from protocol.errors import Code, UserError
 from protocol.grants import RecordLabel, SealedGrant
@@ -43,7 +42,6 @@ class Reader:
         self,
         *,
         key: SigningKey,
-        members: Sequence[Member],
         transport: Transport,
         ledger: Ledger,
         store: Store,
@@ -54,7 +52,6 @@ class Reader:
     ) -> None:
         self._key, self._transport, self._ledger, self._store = key, transport, ledger, store
         self._vault, self._fetcher, self._inbox, self._clock = vault, fetcher, inbox, clock
-        self._names = {member.id_key: member.name for member in members}
 
     async def get(self, request: RecordGet, exchange: Exchange) -> RecordGetResult:
         """Fetches one record and writes its plaintext to `exchange`. Each refusal is told as progress,
@@ -123,7 +120,7 @@ class Reader:
 
     async def _tell(self, refusals: Sequence[SeenRefusal], exchange: Exchange) -> None:
         for seen in refusals:
-            name = self._names.get(seen.member, seen.member.hex())
+            name = self._ledger.membership.name_of(seen.member)
             await exchange.progress(f"refused by {name}: {seen.sha256.hex()}", unit="")
 
     def _token_named(self, text: str) -> TokenId:
@@ -146,9 +143,9 @@ class Reader:
         """Whom to ask, in order: this clinic where it has a copy, holders that are connected, the rest."""
         own = self._key.public
         if token is None:
-            return self._connected_first([peer for peer in self._names if peer != own])
+            return self._connected_first([peer for peer in self._ledger.membership.keys if peer != own])
         copies = self._ledger.state.limits.holders
-        others = [peer for peer in placed(token, self._names, copies) if peer != own]
+        others = [peer for peer in placed(token, self._ledger.membership.keys, copies) if peer != own]
         is_here = self._vault.holds(token.issuer, token.content.root)
         return [*([own] if is_here else []), *self._connected_first(others)]
 

@@ -1,14 +1,11 @@
 """The records of a clinic: those that it issued, and those that patients let it read."""
 
-from collections.abc import Sequence
-
 from node.chain.ledger import Ledger
 from node.ports import Offload, Store
 from node.records.grants_inbox import GrantsInbox
 from node.records.holders import placed
 from node.records.ids import find_token
 from node.records.issued import IssuedRecord, IssuedRecords
-from protocol.blocks import Member
 from protocol.control import RecordItem, RecordList, RecordListResult, RecordShow, RecordShowResult, utc
 from protocol.grants import RecordLabel
 from protocol.transactions import TokenId
@@ -20,7 +17,6 @@ class Records:
     def __init__(
         self,
         *,
-        members: Sequence[Member],
         ledger: Ledger,
         store: Store,
         inbox: GrantsInbox,
@@ -29,7 +25,6 @@ class Records:
     ) -> None:
         self._ledger, self._store, self._inbox = ledger, store, inbox
         self._issued, self._offload = issued, offload
-        self._names = {member.id_key: member.name for member in members}
 
     async def rows(self, request: RecordList) -> RecordListResult:
         """The records that this clinic issued or may read, newest first."""
@@ -80,7 +75,7 @@ class Records:
         own = self._issued.get(name)
         held = [self._inbox.open(grant) for grant in self._inbox.held_for(name)]
         label = next((opened.label for opened in held if opened is not None), None)
-        expected = placed(token, self._names, self._ledger.state.limits.holders)
+        expected = placed(token, self._ledger.membership.keys, self._ledger.state.limits.holders)
         copies = expected if own is None else own.holders
         return RecordShowResult(
             record=self._item(name, own, label),
@@ -105,7 +100,7 @@ class Records:
             title="" if label is None else label.title,
             type="" if label is None else label.type,
             patient="" if own is None else own.patient,
-            issuer_name=self._names.get(token.issuer, ""),
+            issuer_name=self._ledger.membership.name_of(token.issuer),
             copies=None if own is None else len(own.holders),
             grants=self._inbox.live_count(name),
         )

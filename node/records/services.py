@@ -40,8 +40,7 @@ class RecordServices:
     ) -> None:
         self._ports, self._ledger_services = ports, ledger_services
         self._ledger, self._genesis = ledger_services.ledger, ledger_services.genesis
-        self._network = ledger_services.committee.network
-        self._ids = tuple(member.id_key for member in self._genesis.members)
+        self._network = ledger_services.network
         self._key = key
         self.vault = Vault(
             store=ports.blob_store, entropy=ports.entropy, offload=ports.offload, quota_bytes=quota_bytes
@@ -86,7 +85,6 @@ class RecordServices:
         ports = self._ports
         gate = Gate(
             identity=self._key.public,
-            members=self._ids,
             suspended=self._ledger_services.suspensions,
             ledger=self._ledger,
             vault=self.vault,
@@ -99,7 +97,7 @@ class RecordServices:
             offload=ports.offload,
             key=self._key,
             network=self._network,
-            members=self._ids,
+            membership=self._ledger.membership,
             copies=self._genesis.limits.holders,
         )
         server = BlobServer(
@@ -148,7 +146,6 @@ class RecordServices:
         )
         return Reader(
             key=self._key,
-            members=self._genesis.members,
             transport=ports.transport,
             ledger=self._ledger,
             store=ports.ledger_store,
@@ -159,10 +156,8 @@ class RecordServices:
         )
 
     def _build_views(self) -> tuple[Records, AccessViews, AuditViews]:
-        ports, members = self._ports, self._genesis.members
-        own_name = next((item.name for item in members if item.id_key == self._key.public), "")
+        ports = self._ports
         records = Records(
-            members=members,
             ledger=self._ledger,
             store=ports.ledger_store,
             inbox=self.inbox,
@@ -172,13 +167,12 @@ class RecordServices:
         access = AccessViews(
             store=ports.ledger_store,
             inbox=self.inbox,
-            name=own_name,
+            name=self._ledger.membership.name_of(self._key.public),
             clock=ports.clock,
             offload=ports.offload,
         )
         audit_views = AuditViews(
             identity=self._key.public,
-            members=members,
             audit=self.audit,
             ledger=self._ledger,
             issued=self.issued,

@@ -11,7 +11,9 @@ SCHEMA = 1  # raised when a key or a value changes its meaning
 STATE = b"state/"
 BLOCK = b"block/"
 HEADER = b"header/"
-CERTIFICATE = b"certificate/"
+FINALITY = b"finality/"
+OPENING = b"opening/"
+ROSTER = b"roster/"
 BLOCK_HEIGHT = b"height/"
 TRANSACTION = b"transaction/"
 SEALED = b"sealed/"
@@ -75,9 +77,19 @@ def header(height: int) -> bytes:
     return HEADER + _height(height)
 
 
-def certificate(height: int) -> bytes:
-    """The finalization certificate of a height."""
-    return CERTIFICATE + _height(height)
+def finality(height: int) -> bytes:
+    """What shows that the block of a height is final, where it was finalized itself."""
+    return FINALITY + _height(height)
+
+
+def opening(epoch: int) -> bytes:
+    """What shows the committee of an epoch to whoever holds the header that closed the one before."""
+    return OPENING + _height(epoch)
+
+
+def roster() -> bytes:
+    """The roster of the newest header's epoch, at a light client."""
+    return ROSTER
 
 
 def block_height(block_hash: bytes) -> bytes:
@@ -101,7 +113,7 @@ def read_position(value: bytes) -> tuple[int, int]:
 
 
 def read_height(value: bytes) -> int:
-    """The number of 8 bytes big-endian, as at the end of `block` or `certificate` keys."""
+    """The number of 8 bytes big-endian, as at the end of `block` or `finality` keys."""
     return int.from_bytes(value, "big")
 
 

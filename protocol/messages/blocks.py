@@ -4,7 +4,7 @@ Requests and replies travel one frame each on a kept stream, in turn.
 """
 
 from protocol import limits
-from protocol.blocks import Block, Certificate, check_block
+from protocol.blocks import Block, Finality, check_block
 from protocol.codec import Wire, decode
 from protocol.errors import Malformed
 
@@ -15,7 +15,7 @@ class FinalBlock(Wire, frozen=True):
     """A block with its own finalization: what the gossip topic `blocks` carries."""
 
     block: Block
-    certificate: Certificate
+    finality: Finality
 
 
 class BlocksRequest(Wire, frozen=True, tag=1):
@@ -35,10 +35,10 @@ class TimeRequest(Wire, frozen=True, tag=2):
 
 
 class BlocksReply(Wire, frozen=True, tag=3):
-    """Consecutive blocks, the last with its own finalization; none where there is nothing newer."""
+    """Consecutive blocks of one epoch, the last with its own finality; none where nothing is newer."""
 
     blocks: tuple[Block, ...]
-    certificate: Certificate | None
+    finality: Finality | None
     head: int
 
 
@@ -67,11 +67,11 @@ def decode_question(raw: bytes) -> BlocksQuestion:
 
 
 def decode_blocks_reply(raw: bytes) -> BlocksReply:
-    """Raises Malformed where the reply is not one, or has blocks without a certificate."""
+    """Raises Malformed where the reply is not one, or has blocks without finality."""
     reply = decode(BlocksReply, raw, limit=limits.BLOCKS_REPLY_BYTES_MAX)
     for block in reply.blocks:
         check_block(block)
-    _require(bool(reply.blocks) == (reply.certificate is not None))
+    _require(bool(reply.blocks) == (reply.finality is not None))
     return reply
 
 

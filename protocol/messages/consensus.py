@@ -62,6 +62,17 @@ class Forward(Wire, frozen=True, tag=6):
 ConsensusMessage = Proposal | Vote | Relay | BlockRequest | BlockReply | Forward
 
 
+def epoch_of(message: ConsensusMessage) -> int | None:
+    """The epoch that a message is about, where it is about one."""
+    match message:
+        case Proposal(block):
+            return block.header.epoch
+        case Vote(statement) | Relay(Certificate(statement)):
+            return statement.epoch
+        case BlockRequest() | BlockReply() | Forward():
+            return None
+
+
 def decode_consensus(raw: bytes) -> ConsensusMessage:
     """The message of `raw`, its shape checked and no signature verified.
 

@@ -6,8 +6,9 @@ asked for under her owner key's signature.
 """
 
 from protocol import limits
-from protocol.blocks import BlockHash, Certificate, Header, SignedCard
+from protocol.blocks import BlockHash, Finality, Header, SignedCard
 from protocol.codec import HASH_BYTES, Wire, decode
+from protocol.epochs import Opening
 from protocol.errors import Malformed
 from protocol.invitations import SignedInvitation
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
@@ -28,10 +29,14 @@ class HeadersRequest(Wire, frozen=True, tag=1):
 
 
 class HeadersReply(Wire, frozen=True, tag=2):
-    """Consecutive headers, the last finalized by `certificate`; none where nothing is newer."""
+    """Consecutive headers of one epoch, the last with its finality; none where nothing is newer.
+
+    Where the header before them closes its epoch, `opening` shows the committee of these.
+    """
 
     headers: tuple[Header, ...]
-    certificate: Certificate | None
+    finality: Finality | None
+    opening: Opening | None
     head: int
 
 

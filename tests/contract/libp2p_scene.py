@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from node.net.libp2p_host import Libp2pTransport, PeerAddress
-from node.ports import Stream
+from node.net.libp2p_host import Libp2pTransport
+from node.ports import PeerAddress, Stream
 from protocol import limits
 from protocol.keys import PublicKey, SigningKey
 from tests.contract.transports import (

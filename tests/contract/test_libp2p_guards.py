@@ -10,8 +10,8 @@ from libp2p.exceptions import ParseError
 
 from node.adapters import SystemClock
 from node.net.libp2p_guards import read_line
-from node.net.libp2p_host import Libp2pTransport, PeerAddress
-from node.ports import GossipMessage, Stream, TaskStatus
+from node.net.libp2p_host import Libp2pTransport
+from node.ports import GossipMessage, PeerAddress, Stream, TaskStatus
 from protocol import limits
 from protocol.errors import LocalProtocolError, TransportError
 from protocol.keys import PublicKey

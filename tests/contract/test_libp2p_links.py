@@ -5,8 +5,8 @@ import functools
 import pytest
 import trio
 
-from node.net.libp2p_host import Libp2pTransport, PeerAddress
-from node.ports import GossipMessage
+from node.net.libp2p_host import Libp2pTransport
+from node.ports import GossipMessage, PeerAddress
 from protocol import limits
 from protocol.errors import Code, TransportError, UserError
 from protocol.keys import PublicKey

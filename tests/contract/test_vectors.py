@@ -141,7 +141,7 @@ def _read_certificate(given: Given) -> bytes:
 
 def _read_block(given: Given) -> bytes:
     votes = [bytes.fromhex(key) for key in given["votes"]]
-    final = pack([unpack(octets(given, "block")), unpack(octets(given, "certificate"))])
+    final = pack([unpack(octets(given, "block")), [unpack(octets(given, "certificate")), None]])
     return independent_transactions.final_block(final, octets(given, "network"), votes)[1]
 
 

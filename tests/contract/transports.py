@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import trio
 
 from node.adapters import SystemClock
-from node.net.libp2p_host import Libp2pTransport, PeerAddress
-from node.ports import Transport
+from node.net.libp2p_host import Libp2pTransport
+from node.ports import PeerAddress, Transport
 from protocol.blocks import NetworkId
 from protocol.keys import SigningKey
 from tests.sim.links import Weather

@@ -19,7 +19,7 @@ from node.demo.story import Story
 from node.founding import load_genesis
 from node.keystore import ClinicKeys, load_keyfile, read_passphrase_file
 from node.net.libp2p_host import Libp2pTransport
-from node.net.peers import PeerAddress
+from node.ports import PeerAddress
 from protocol.blocks import Genesis, Member, network_id
 
 PATIENCE_S = 60.0

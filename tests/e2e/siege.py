@@ -202,8 +202,8 @@ class Siege:
         async with self.light_client() as client:
             raw = await client.light.call(self.target.id_key, encode(HeadersRequest(1, 0)))
         reply = decode(HeadersReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
-        assert reply.certificate is not None
-        verify_final(genesis_header(genesis), reply.headers, reply.certificate, genesis_committee(genesis))
+        assert reply.finality is not None
+        verify_final(genesis_header(genesis), reply.headers, reply.finality, genesis_committee(genesis))
 
 
 class LightClient:

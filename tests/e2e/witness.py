@@ -17,8 +17,7 @@ from node.clinic import Clinic
 from node.demo.stage import Actor, Stage
 from node.keystore import Keyring
 from node.net.libp2p_host import Libp2pTransport
-from node.net.peers import PeerAddress
-from node.ports import DatagramHandler, Ports
+from node.ports import DatagramHandler, PeerAddress, Ports
 from node.rpc import Caller
 from node.store.leveldb import BLOB_TUNING, LEDGER_TUNING, LevelDbStore, LevelDbTuning, open_leveldb
 from node.store.votefile import open_vote_file
@@ -70,7 +69,7 @@ class Scene:
         return {one.id_key: actors[one.name] for one in genesis.members if one.id_key != own}
 
     def committee(self) -> Committee:
-        return self.clinic.services.committee
+        return self.clinic.services.membership.committee
 
     async def load(self, target: PublicKey, workload: Workload) -> None:
         """Submits mints to one clinic for ever, and notes what it takes."""

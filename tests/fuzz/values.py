@@ -239,7 +239,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     blocks_messages.BlocksRequest: lambda _maker, fields: {"last": fields["height"] + 7},
     blocks_messages.BlocksReply: lambda maker, _fields: {
         "blocks": maker.some(blocks.Block),
-        "certificate": maker.make(blocks.Certificate),
+        "finality": maker.make(blocks.Finality),
     },
     blocks_messages.TimeRequest: lambda maker, _fields: {"nonce": maker.octets(16)},
     blob.ChunkFrame: lambda maker, _fields: {"ciphertext": maker.octets(300), "path": maker.hashes()},

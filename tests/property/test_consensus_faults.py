@@ -7,7 +7,7 @@ import pytest
 
 from protocol.blocks import Committee
 from protocol.keys import PublicKey
-from tests.consensus_world import NETWORK, World
+from tests.consensus_world import CHANGE, NETWORK, World
 
 SEEDS = int(os.environ.get("CHARTMESH_CONSENSUS_SEEDS", "60"))
 
@@ -22,11 +22,13 @@ def shake(world: World, dice: random.Random, acts: int, *, all_down: bool) -> No
     for act in range(acts):
         world.run_until(world.now_ms + dice.randrange(1, 2500))
         match dice.randrange(6):
-            case 0 | 1:
+            case 0:
                 world.submit(b"transaction %d" % act)
+            case 1:
+                world.submit(b"%b %d" % (dice.choice([CHANGE, b"transaction"]), act))
             case 2:
                 down = sum(not node.up for node in world.nodes)
-                if all_down or down < world.committee.faults:
+                if all_down or down < world.faults:
                     world.crash(dice.randrange(count))
             case 3:
                 for index, node in enumerate(world.nodes):

@@ -20,6 +20,7 @@ from protocol.blocks import (
     BlockHash,
     Certificate,
     Committee,
+    Finality,
     Header,
     Phase,
     Statement,
@@ -97,9 +98,9 @@ class Lab(World):
         if to not in self.hostile and len(self.flight) < IN_FLIGHT_MAX:
             self.flight.append((to, sender, message))
 
-    def _finalize(self, index: int, blocks: tuple[Block, ...], certificate: Certificate) -> None:
-        self.oracle.finalize(blocks, certificate)
-        super()._finalize(index, blocks, certificate)
+    def _finalize(self, index: int, blocks: tuple[Block, ...], finality: Finality) -> None:
+        self.oracle.finalize(blocks, finality.certificate)
+        super()._finalize(index, blocks, finality)
 
 
 class ConsensusMachine(RuleBasedStateMachine):

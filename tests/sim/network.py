@@ -128,6 +128,16 @@ class SimNetwork:
     def connections_of(self, transport: "SimTransport") -> list[Connection]:
         return [item for item in self._connections.values() if transport in item.ends]
 
+    def standing_changed(self, transport: "SimTransport", peers: Iterable[PublicKey]) -> None:
+        """Who became a member or ceased to be one is met anew."""
+        for peer in peers:
+            pair = _pair(transport.identity, peer)
+            connection = self._connections.get(pair)
+            if connection is not None and transport in connection.ends:
+                self._break(pair, connection, "the peer's standing changed")
+            elif self._online.get(transport.identity) is transport:
+                self._settle(transport.identity, peer)
+
     def drop(self, transport: "SimTransport", peer: PublicKey, error: Exception) -> None:
         """A peer made a mistake: its connection ends. An error of no kind of ours is a finding."""
         who, whom = self.name_of(transport.identity), self.name_of(peer)

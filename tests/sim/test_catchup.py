@@ -46,7 +46,7 @@ class OtherTimeDoor(BlocksDoor):
         reply = await super()._range(height, last)
         first, *rest = reply.blocks
         header = replace(first.header, time_ms=first.header.time_ms + 1)
-        return BlocksReply((replace(first, header=header), *rest), reply.certificate, reply.head)
+        return BlocksReply((replace(first, header=header), *rest), reply.finality, reply.head)
 
 
 class NoContentsDoor(BlocksDoor):
@@ -55,7 +55,7 @@ class NoContentsDoor(BlocksDoor):
     async def _range(self, height: int, last: int) -> BlocksReply:
         reply = await super()._range(height, last)
         blocks = tuple(replace(block, transactions=(b"x",), sealed=(b"",)) for block in reply.blocks)
-        return BlocksReply(blocks, reply.certificate, reply.head)
+        return BlocksReply(blocks, reply.finality, reply.head)
 
 
 class BoastingDoor(BlocksDoor):
@@ -63,7 +63,7 @@ class BoastingDoor(BlocksDoor):
 
     async def _range(self, height: int, last: int) -> BlocksReply:
         reply = await super()._range(height, last)
-        return BlocksReply(reply.blocks, reply.certificate, 10**12)
+        return BlocksReply(reply.blocks, reply.finality, 10**12)
 
 
 def play(

@@ -66,11 +66,11 @@ def test_a_final_block_passed_on_without_its_sealed_bytes_is_not_taken() -> None
         assert own.ledger.height == height
         for block in blocks:
             assert block is not None
-            certificate = ledger.certificate(block.header.height)
-            assert certificate is not None
+            finality = ledger.finality(block.header.height)
+            assert finality is not None
             # The one that lacks something comes first, then the one that does not.
             for copy in (replace(block, sealed=tuple(b"" for _ in block.sealed)), block):
-                payload = encode(FinalBlock(copy, certificate))
+                payload = encode(FinalBlock(copy, finality))
                 with suppress(ProtocolError):
                     await own.gossip._take_block(GossipMessage("blocks", others[1].identity, payload))
         assert [own.ledger.block(height + 1 + index) for index in range(len(blocks))] == blocks

@@ -95,7 +95,8 @@ def test_a_vote_that_leaves_before_it_is_durable_is_found() -> None:
         late = replace(ports, votes=LateVoteFile(ports.votes), ledger_store=store)
         return build_ledger(late, genesis, seat)
 
-    assert finding(build) in {"L3", "L4"}
+    # Where the others' memory keeps the node from contradicting itself, it retires: then nothing is final.
+    assert finding(build) in {"L3", "L4", "L9"}
 
 
 def test_a_quorum_minus_one_is_found() -> None:

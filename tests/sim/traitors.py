@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from node.chain import clockcheck
 from node.chain.consensus import PROTOCOL as CONSENSUS
-from node.ports import DatagramHandler, GossipMessage, Stream, StreamHandler, Transport
+from node.ports import DatagramHandler, GossipMessage, PeerAddress, Stream, StreamHandler, Transport
 from protocol import merkle
 from protocol.blocks import (
     NO_BLOCK,
@@ -77,6 +77,9 @@ class Traitor:
     @property
     def identity(self) -> PublicKey:
         return self._inner.identity
+
+    def set_members(self, members: Sequence[PeerAddress]) -> None:
+        self._inner.set_members(members)
 
     def serve(self, protocol: str, handler: StreamHandler, *, strangers: bool = False) -> None:
         async def serve(stream: Stream) -> None:

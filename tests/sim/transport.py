@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Container, Sequence
 import trio
 
 from node.net.peers import Peer, PeerBook
-from node.ports import DatagramHandler, GossipMessage, StreamHandler, TaskStatus
+from node.ports import DatagramHandler, GossipMessage, PeerAddress, StreamHandler, TaskStatus
 from protocol import limits
 from protocol.errors import (
     LocalProtocolError,
@@ -79,6 +79,13 @@ class SimTransport:
     @property
     def identity(self) -> PublicKey:
         return self._identity
+
+    def set_members(self, members: Sequence[PeerAddress]) -> None:
+        keys = {member.id_key for member in members}
+        changed = keys ^ self._book.members
+        self._book.set_members(keys)
+        self.dials = frozenset(keys - {self._identity})
+        self._network.standing_changed(self, sorted(changed))
 
     def serve(self, protocol: str, handler: StreamHandler, *, strangers: bool = False) -> None:
         self._streams[protocol] = (handler, strangers)

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from node.chain.ledger import StoredOpening
 from node.store import layout
 from protocol.blocks import (
     Block,
     Certificate,
     Committee,
+    Finality,
+    Header,
     Phase,
     Statement,
     block_hash,
@@ -16,8 +19,11 @@ from protocol.blocks import (
     verify_certificate,
 )
 from protocol.chain import execute_block, genesis_header
+from protocol.codec import decode, encode
+from protocol.epochs import next_committee
 from protocol.errors import RemoteProtocolError, StorageError
 from protocol.keys import PublicKey
+from protocol.limits import KIB
 from protocol.mempool import VerifiedCache
 from protocol.messages.consensus import Proposal, Relay, Vote, decode_consensus
 from protocol.state import genesis_state
@@ -43,7 +49,7 @@ class Watch:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._committee: Committee = genesis_committee(cluster.genesis)
+        self._committees = {0: genesis_committee(cluster.genesis)}
         self._seat = {node.identity: node.seat.index for node in cluster.nodes}
         self._index = {node.seat.vote_key.public: node.seat.index for node in cluster.nodes}
         self.votes = VoteCollector()
@@ -79,9 +85,11 @@ class Watch:
         """L6 and L7 from what is on a disk alone: the chain executed again from the genesis block gives
         its state, and every certificate is signed by a quorum, as seen by code that is not the node's."""
         self._replay(node)
-        validators = [key[1:] for key in self._committee.validators]
-        for _, raw in node.disk.ledger.iterate(layout.CERTIFICATE):
-            if not second_look(raw, self._cluster.network_id, validators, self._committee.epoch):
+        for _, raw in node.disk.ledger.iterate(layout.FINALITY):
+            certificate = decode(Finality, raw, limit=KIB * KIB).certificate
+            committee = self._committee(certificate.statement.epoch)
+            validators = [key[1:] for key in committee.validators]
+            if not second_look(encode(certificate), self._cluster.network_id, validators, committee.epoch):
                 raise Violation("L7", f"{node.name} keeps a certificate that a second look refuses")
 
     def _replay(self, node: SimNode) -> None:
@@ -138,7 +146,7 @@ class Watch:
     def _overhear(self, raw: bytes) -> None:
         """What a traitor sends is no finding, but a certificate that verifies counts like any other."""
         match decode_consensus(raw):
-            case Relay(certificate) if verify_certificate(certificate, self._committee):
+            case Relay(certificate) if self._is_certified(certificate):
                 self._see_certificate(certificate)
             case _:
                 pass
@@ -146,11 +154,11 @@ class Watch:
     def _hear(self, raw: bytes) -> None:
         match decode_consensus(raw):
             case Vote(statement, signer):
-                self._say(statement, signer)
+                self._say(statement, self._committee(statement.epoch).validators[signer])
             case Proposal(block, parent, nullifications):
                 header = block.header
-                leader = self._index[header.proposer]
-                self._say(Statement(header.epoch, header.view, int(Phase.VOTE), block_hash(header)), leader)
+                said = Statement(header.epoch, header.view, int(Phase.VOTE), block_hash(header))
+                self._say(said, header.proposer)
                 for certificate in nullifications if parent is None else (parent, *nullifications):
                     self._see_certificate(certificate)
             case Relay(certificate):
@@ -158,20 +166,43 @@ class Watch:
             case _:
                 pass
 
-    def _say(self, statement: Statement, signer: int) -> None:
+    def _say(self, statement: Statement, key: PublicKey) -> None:
+        signer = self._index.setdefault(key, len(self._index))
         if signer in self._cluster.traitors:
             return
         phase = Phase(statement.phase)
         self.votes.hear(Said(statement.epoch, statement.view, phase, statement.block, signer))
 
+    def _is_certified(self, certificate: Certificate) -> bool:
+        try:
+            return verify_certificate(certificate, self._committee(certificate.statement.epoch))
+        except Violation:
+            return False
+
+    def _committee(self, epoch: int) -> Committee:
+        """L8: the committee of an epoch follows from the final block that opened it, on some disk."""
+        for node in () if epoch in self._committees else self._cluster.nodes:
+            raw = node.disk.ledger.get(layout.opening(epoch))
+            if raw is not None:
+                stored = decode(StoredOpening, raw, limit=KIB * KIB)
+                header = node.disk.ledger.get(layout.header(stored.height))
+                assert header is not None
+                closing = decode(Header, header, limit=KIB)
+                self._committees[epoch] = next_committee(closing, stored.opening)
+                break
+        if epoch not in self._committees:
+            raise Violation("L8", f"something was signed in epoch {epoch}, which no final block opened")
+        return self._committees[epoch]
+
     def _see_certificate(self, certificate: Certificate) -> None:
         if certificate in self._certified:
             return
         self._certified.add(certificate)
-        validators = self._committee.validators
+        committee = self._committee(certificate.statement.epoch)
+        validators = committee.validators
         signers = [key for index, key in enumerate(validators) if certificate.signers >> index & 1]
-        check_signed_enough(signers, validators, self._committee.quorum)
-        if not verify_certificate(certificate, self._committee):
+        check_signed_enough(signers, validators, committee.quorum)
+        if not verify_certificate(certificate, committee):
             raise Violation("L7", f"a certificate that does not verify was sent: {certificate.statement}")
         statement = certificate.statement
         self.certificates.see(statement.epoch, statement.view, Phase(statement.phase), statement.block)

@@ -29,8 +29,9 @@ from protocol.codec import encode
 from protocol.errors import ChartmeshError, Code
 from protocol.invitations import SignedInvitation
 from protocol.keys import PublicKey
-from tests.clinic_world import IDS, QUOTA_BYTES, MemoryTransport, Net, world_clock
+from tests.clinic_world import IDS, QUOTA_BYTES, world_clock
 from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, opening
+from tests.memory_net import MemoryTransport, Net
 from tests.sim.entropy import SimEntropy
 from tests.unit.test_control import REQUESTS
 

@@ -31,8 +31,9 @@ from node.store.memory import MemoryStore
 from node.store.votefile import create_vote_file
 from protocol import control
 from protocol.errors import ChartmeshError, Code
-from tests.clinic_world import Net, world_clock
+from tests.clinic_world import world_clock
 from tests.ledger_world import NETWORK
+from tests.memory_net import Net
 from tests.unit.test_answers import Daemon, Peerage, clinic, keeping
 
 SEED = int(os.environ.get("BACKUP_SEED", "0")) or random.randrange(2**32)

@@ -166,7 +166,6 @@ def test_building_refuses_a_time_or_view_that_does_not_follow() -> None:
             build_block(
                 parent=FIRST,
                 state=START,
-                epoch=0,
                 view=view,
                 proposer=VOTERS[0].public,
                 time_ms=time_ms,

@@ -5,7 +5,7 @@ import pytest
 from node.addresses import peer_key, without_peer
 from node.config import Clinic
 from node.dialling import ordered_members, whom_to_dial
-from node.net.peers import PeerAddress
+from node.ports import PeerAddress
 from protocol.blocks import VERSION, Genesis, Member
 from protocol.errors import Code, UserError
 from protocol.keys import ED25519

@@ -9,6 +9,7 @@ from protocol.blocks import (
     Block,
     Certificate,
     Committee,
+    Finality,
     Header,
     Phase,
     Statement,
@@ -52,13 +53,17 @@ def certify(
     )
 
 
+def shown(header: Header) -> Finality:
+    return Finality(certify(header))
+
+
 BLOCKS = chain([mint(1)], [mint(2), mint(3)], [])
 HEADERS = [block.header for block in BLOCKS]
 
 
 def test_one_certificate_makes_the_whole_chain_before_it_final() -> None:
-    verify_final(ROOT, HEADERS, certify(HEADERS[-1]), COMMITTEE)
-    verify_final(HEADERS[0], HEADERS[1:], certify(HEADERS[-1]), COMMITTEE)
+    verify_final(ROOT, HEADERS, shown(HEADERS[-1]), COMMITTEE)
+    verify_final(HEADERS[0], HEADERS[1:], shown(HEADERS[-1]), COMMITTEE)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_one_certificate_makes_the_whole_chain_before_it_final() -> None:
 )
 def test_a_chain_with_one_defect_is_not_final(headers: list[Header], certificate: Certificate) -> None:
     with pytest.raises(RemoteProtocolError):
-        verify_final(ROOT, headers, certificate, COMMITTEE)
+        verify_final(ROOT, headers, Finality(certificate), COMMITTEE)
 
 
 def test_one_signer_twice_is_no_quorum() -> None:
@@ -102,7 +107,7 @@ def test_one_signer_twice_is_no_quorum() -> None:
     )
     for bad in (twice, two_bits, outside):
         with pytest.raises(RemoteProtocolError):
-            verify_final(ROOT, HEADERS[:1], bad, COMMITTEE)
+            verify_final(ROOT, HEADERS[:1], Finality(bad), COMMITTEE)
 
 
 def _check(block: Block, *, is_final: bool = False) -> None:

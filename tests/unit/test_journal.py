@@ -26,7 +26,7 @@ def test_a_record_and_what_it_rests_on_survive_power_loss() -> None:
     journal.save(record(2), [BLOCKS[1]], [certificate])
     again = VoteJournal(store=store.crash(0), votes=votes.crash(0), key=KEY)
     assert again.load(0) == record(2)
-    assert again.candidates() == ([BLOCKS[1]], [certificate])
+    assert again.candidates(0) == ([BLOCKS[1]], [certificate])
     assert not again.is_lost
 
 
@@ -113,7 +113,7 @@ def test_candidates_below_a_final_view_are_forgotten() -> None:
     kept: list[Block] = BLOCKS[1:]
     journal.save(record(3), BLOCKS, [certify(block.header) for block in BLOCKS])
     journal.forget_through(BLOCKS[0].header.view)
-    blocks, certificates = VoteJournal(store=store, votes=MemoryVoteFile(), key=KEY).candidates()
+    blocks, certificates = VoteJournal(store=store, votes=MemoryVoteFile(), key=KEY).candidates(0)
     assert blocks == kept
     assert certificates == [certify(block.header) for block in kept]
 

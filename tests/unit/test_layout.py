@@ -19,7 +19,7 @@ def test_no_prefix_begins_another() -> None:
 
 def test_every_numbered_key_sorts_by_its_number() -> None:
     numbers = [0, 1, 255, 256, 65_536, 2**31]
-    for key in (layout.block, layout.certificate, layout.audit):
+    for key in (layout.block, layout.finality, layout.audit):
         assert sorted(numbers, key=key) == numbers
     for keyed in (layout.chunk, layout.audit_token):
         assert sorted(numbers, key=lambda number: keyed(bytes(32), number)) == numbers

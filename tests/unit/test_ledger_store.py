@@ -8,7 +8,7 @@ from node.adapters import InlineOffload
 from node.chain.ledger import ExecutedBlock, FinalizedBlock, Ledger
 from node.store import layout
 from node.store.memory import MemoryStore
-from protocol.blocks import block_hash
+from protocol.blocks import Finality, block_hash
 from protocol.errors import StorageError
 from protocol.transactions import Grant, Revoke, sealed_hash
 from tests.ledger_world import (
@@ -45,7 +45,7 @@ async def commit(ledger: Ledger, items: Sequence[Signed]) -> None:
     built = build(ledger.head.header, ledger.state, items)
     transactions = tuple(item.transaction for item in items)
     executed = ExecutedBlock(built.block, transactions, built.execution)
-    await ledger.commit([executed], certify(built.block.header))
+    await ledger.commit([executed], Finality(certify(built.block.header)))
 
 
 async def test_a_restart_after_power_loss_finds_what_was_final() -> None:
@@ -54,12 +54,12 @@ async def test_a_restart_after_power_loss_finds_what_was_final() -> None:
     token = mint(1)
     await commit(ledger, [token])
     await commit(ledger, [grant(token.token, 1, keys(1).owner)])
-    block, certificate = ledger.block(1), ledger.certificate(2)
+    block, finality = ledger.block(1), ledger.finality(2)
     again = open_ledger(store.crash(0))
     assert again.head == ledger.head
     assert again.state.entries.root == ledger.state.entries.root
     assert again.position(token.transaction.id) == (1, 0)
-    assert (again.block(1), again.certificate(2)) == (block, certificate)
+    assert (again.block(1), again.finality(2)) == (block, finality)
 
 
 async def test_a_state_that_reads_short_stops_the_node() -> None:
@@ -112,7 +112,7 @@ async def test_sealed_bytes_that_one_block_ends_and_the_next_brings_again_stay()
         transactions = tuple(item.transaction for item in items)
         executed.append(ExecutedBlock(built.block, transactions, built.execution))
         parent, state = built.block.header, built.execution.state
-    await ledger.commit(executed, certify(parent))
+    await ledger.commit(executed, Finality(certify(parent)))
     assert ledger.sealed(token.token, sealed_hash(b"sealed grant 1")) == b"sealed grant 1"
 
 
@@ -148,10 +148,10 @@ async def test_observers_are_told_after_it_is_durable_and_in_order() -> None:
         built = build(parent, state, [item])
         executed.append(ExecutedBlock(built.block, (item.transaction,), built.execution))
         parent, state = built.block.header, built.execution.state
-    await ledger.commit(executed, certify(parent))
+    await ledger.commit(executed, Finality(certify(parent)))
     assert seen == [1, 2]
-    assert ledger.certificate(1) is None
-    assert ledger.certificate(2) is not None
+    assert ledger.finality(1) is None
+    assert ledger.finality(2) is not None
 
 
 async def test_freshness_counts_from_the_blocks_own_time_not_from_its_arrival() -> None:
@@ -178,7 +178,7 @@ async def test_before_the_first_new_block_a_stored_one_is_as_old_as_it_says() ->
 async def test_genesis_is_height_zero_and_every_node_starts_from_it() -> None:
     ledger = open_ledger(MemoryStore())
     assert ledger.height == 0
-    assert ledger.head.certificate is None
+    assert ledger.head.finality is None
     assert ledger.state.entries.root == START.entries.root
     header = ledger.header(0)
     assert header is not None

@@ -23,18 +23,12 @@ from protocol.messages.blob import (
 )
 from protocol.transactions import Revoke
 from tests.asking import Asker, asker, log, request, shared
-from tests.clinic_world import (
-    IDS,
-    Clinic,
-    Disk,
-    MemoryTransport,
-    World,
-    mint,
-)
+from tests.clinic_world import IDS, Clinic, Disk, World, mint
 from tests.ledger_world import (
     STRANGER,
     keys,
 )
+from tests.memory_net import MemoryTransport
 
 SIZE = 40 * limits.CHUNK_BYTES
 NONCE_FRAME_BYTES_MAX = 64

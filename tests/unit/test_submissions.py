@@ -20,8 +20,9 @@ from protocol.keys import PublicKey
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.messages.consensus import Forward, Submission, decode_consensus
 from protocol.transactions import VerifiedTransaction
-from tests.clinic_world import IDS, MemoryTransport, Net
+from tests.clinic_world import IDS
 from tests.ledger_world import NETWORK, Signed, grant, keys, mint
+from tests.memory_net import MemoryTransport, Net
 from tests.unit.test_ledger_store import open_ledger
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Way:
             mempool=self.mempool,
             verified=VerifiedCache(NETWORK),
             denials=Denials(ledger, Suspensions(ledger, MemoryStore())),
-            validators=IDS,
+            membership=ledger.membership,
             offload=offload,
         )
         self.submissions.connect(

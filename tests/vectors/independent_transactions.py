@@ -82,11 +82,12 @@ def _check_rules(tag: int, fields: list[Any], network: bytes) -> None:
 
 def final_block(raw: bytes, network: bytes, votes: list[bytes]) -> tuple[Any, bytes, list[bytes]]:
     """Header, hash and transaction ids of a block of epoch 0 with its finalization."""
-    block, proof = shape(unpack(raw), "**")
+    block, finality = shape(unpack(raw), "**")
+    proof, tail = shape(finality, "**")
     header, transactions, sealed = shape(block, "***")
     name = block_hash(header)
     need(header[0] == 1 and header[1] == network and header[2] == 0, "of another network or epoch")
-    need(certificate(proof, network, 0, votes)[1:] == (3, name), "not its finalization")
+    need(certificate(proof, network, 0, votes)[1:] == (3, name) and tail is None, "not its finalization")
     ids = [transaction(item, network)[0] for item in transactions]
     need(header[7] == tree_root(ids) and len(sealed) == len(ids) <= 512, "other transactions than its root")
     for box in shape(sealed, "b" * len(sealed)):
