@@ -138,6 +138,9 @@ class LightChain:
             self._clinics.avoid(peer)
             return False
         self._adopt(reply.headers, reply.finality, roster)
+        if not self.is_fresh():
+            # Far behind, one clinic that gives little at a time must not be the only one asked.
+            self._clinics.avoid(peer)
         return True
 
     def _next_roster(self, reply: HeadersReply) -> RosterState | None:

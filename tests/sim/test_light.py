@@ -180,3 +180,42 @@ def test_a_lying_clinic_is_not_believed_and_another_is_asked(liar: type[Gateway]
 
     play(story, clinic=Clinic)
     assert liar.asked  # type: ignore[attr-defined]
+
+
+class Dripping(Gateway):
+    """Shows one header at a time, each after a while."""
+
+    asked: ClassVar[list[int]] = []
+
+    async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
+        reply = await super()._headers(height, wait_ms)
+        own = self._ledger.finality(height)
+        if self._server != self._ledger.genesis.members[0].id_key or own is None:
+            return reply
+        self.asked.append(height)
+        await trio.sleep(8)
+        return replace(reply, headers=reply.headers[:1], finality=own)
+
+
+def test_a_clinic_that_drips_what_is_old_does_not_hold_its_client_back() -> None:
+    class Clinic(LedgerClinic):
+        gateway_type = Dripping
+
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        own, clinics = someone.transport.identity, [node.identity for node in cluster.nodes]
+        network.set_cuts([pair for other in clinics for pair in ((own, other), (other, own))])
+        await trio.sleep(300)
+        assert not someone.chain.is_fresh()
+        network.set_cuts([])
+        await until(lambda: someone.clinics.reachable() != [])
+        someone.clinics.prefer(clinics[0])
+        with trio.fail_after(30):
+            await until(someone.chain.is_fresh)
+        assert Dripping.asked
+
+    play(story, clinic=Clinic)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.5)
