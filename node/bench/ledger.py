@@ -5,10 +5,10 @@ and every signature, execute on the state, and commit to LevelDB in one synced b
 same number of bare Ed25519 checks. With both cores, signatures are checked in threads two blocks ahead,
 as in a catch-up, while the block before is executed; the limit is still what one core checks.
 
-What bounds it, from the profile: on one core the signatures themselves (a half), then the state map (an
-eighth), the rules of the ledger and the database (a twelfth each), decoding (a twentieth). With both
-cores all of that but the signatures holds the interpreter, and what is left of the second core waits
-for it.
+What bounds it, from the profile: on one core the signatures themselves (a half), then the state map (a
+seventh), the rules of the ledger (an eighth), decoding and what surrounds each check (a tenth) and the
+database (a fifteenth). With both cores all of that but the signatures holds the interpreter, and the
+thread that checks waits for it after each signature.
 """
 
 import tempfile
