@@ -1,6 +1,6 @@
 """The clinics a light client asks: any of them will do, so one that fails is followed by the next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -55,14 +55,20 @@ class Clinics:
             while peer not in self._transport.connected():
                 await self._came.wait()
 
+    def keep_to(self, members: Collection[PublicKey]) -> None:
+        """Asks none but these: whoever is no member any more is behind, and tells nothing new."""
+        self._order = [peer for peer in self._order if peer in members]
+
     def prefer(self, peer: PublicKey) -> None:
-        self._order.remove(peer)
-        self._order.insert(0, peer)
+        if peer in self._order:
+            self._order.remove(peer)
+            self._order.insert(0, peer)
 
     def avoid(self, peer: PublicKey) -> None:
         """Asks this clinic last: it failed, or what it said did not verify."""
-        self._order.remove(peer)
-        self._order.append(peer)
+        if peer in self._order:
+            self._order.remove(peer)
+            self._order.append(peer)
 
     def caller(self, protocol: str) -> Caller:
         """The kept streams of one protocol."""

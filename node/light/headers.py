@@ -44,10 +44,10 @@ class LightChain:
         raw = store.get(layout.head())
         origin = Head(genesis_header(genesis), None)
         self.head = origin if raw is None else decode(Head, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+        self.committee = genesis_committee(genesis)
         roster = store.get(layout.roster())
-        self.committee = (
-            genesis_committee(genesis) if roster is None else committee_of(_roster(roster), self.network)
-        )
+        if roster is not None:
+            self._enter(_roster(roster))
 
     @property
     def height(self) -> int:
@@ -161,11 +161,16 @@ class LightChain:
         puts = [(layout.header(header.height), encode(header)) for header in headers]
         if roster is not None:
             puts.append((layout.roster(), encode(roster)))
-            self.committee = committee_of(roster, self.network)
+            self._enter(roster)
         self._store.write([*puts, (layout.head(), encode(head))])
         self.head = head
         self._advanced.set()
         self._advanced = trio.Event()
+
+    def _enter(self, roster: RosterState) -> None:
+        """The epoch of `roster` is that of the newest header."""
+        self.committee = committee_of(roster, self.network)
+        self._clinics.keep_to(roster.members)
 
 
 def _roster(raw: bytes) -> RosterState:
