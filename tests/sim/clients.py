@@ -68,7 +68,7 @@ class Client:
     async def _one_patient(self) -> None:
         dice, network = self._dice, self._cluster.network_id
         patient = Patient.of(dice)
-        issuer: SigningKey = dice.choice(self._cluster.nodes).seat.id_key
+        issuer: SigningKey = dice.choice(self._asks).seat.id_key
         minted = mint(patient, issuer, network, dice)
         await self._make_final(minted)
         for _ in range(dice.randint(1, 3)):

@@ -249,7 +249,9 @@ class SimNetwork:
             for connection in self.connections_of(relay):
                 target = connection.other(relay)
                 link = self.link(relay.identity, target.identity)
-                if target.identity in reached or not target.admits(relay.identity):
+                if target.identity in reached:
+                    continue
+                if not (target.admits(relay.identity) and relay.admits(target.identity)):
                     continue
                 if not self.weather.gossip or link.is_clogged or link.is_lost():
                     continue
