@@ -14,6 +14,7 @@ from node.control.status import (
     clinic_status,
     founders_of,
     light_status,
+    member_names,
     peers_of,
     status_without_network,
 )
@@ -163,14 +164,14 @@ class Answers:
         if self.joined is None:
             return PeersResult(peers=())
         peerage = self.joined.peerage
-        return peers_of(self.joined.node.genesis, peerage.connections(), peerage.offences())
+        return peers_of(member_names(self.joined.node), peerage.connections(), peerage.offences())
 
     def _block(self, request: PeerBlock) -> PeersResult:
         """Raises UserError where the id fits no known peer, or more than one."""
         if self.joined is None:
             raise _no_network()
         peerage = self.joined.peerage
-        known = {member.id_key for member in self.joined.node.genesis.members}
+        known = set(member_names(self.joined.node))
         known |= {one.id_key for one in peerage.connections()}
         known |= {one.id_key for one in peerage.offences() if one.id_key is not None}
         fitting = [key for key in known if key.hex().startswith(request.id)]

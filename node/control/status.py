@@ -1,6 +1,6 @@
 """What `status`, `peers` and `network members` say of a running node."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from protocol.control import (
     utc,
 )
 from protocol.keys import PublicKey
+from protocol.state import Role
 
 NEARLY_FULL = 0.9
 _BOUNDS = "two of its members that lose their vote files stop it for good"
@@ -31,6 +32,10 @@ _SMALL_NETWORK = {
     2: "a network of two members: a crash stops it, and losing a vote file needs a signed reset",
     3: f"a network of three members: it tolerates a crash and no hostile member, and {_BOUNDS}",
     4: f"a network of four members: {_BOUNDS}",
+}
+_ENDED: dict[int, str] = {
+    Role.SUSPENDED: "suspended",
+    Role.REMOVED: "removed",
 }
 
 
@@ -133,11 +138,20 @@ def founders_of(genesis: Genesis, connected: Sequence[PublicKey]) -> MembersResu
     )
 
 
+def member_names(node: Clinic | LightClient | Applicant) -> dict[PublicKey, str]:
+    """The members by identity key: as the ledger has them, or where there is none, the genesis file."""
+    if isinstance(node, Clinic):
+        return {one.id_key: one.name for one in node.services.membership.members}
+    return {one.id_key: one.name for one in node.genesis.members}
+
+
 def peers_of(
-    genesis: Genesis, connections: Sequence[ConnectionStatus], offences: Sequence[Offence]
+    names: Mapping[PublicKey, str], connections: Sequence[ConnectionStatus], offences: Sequence[Offence]
 ) -> PeersResult:
-    """Who is connected, the oldest connection first, and who misbehaved, the newest offence first."""
-    names = {member.id_key: member.name for member in genesis.members}
+    """Who is connected, the oldest connection first, and who misbehaved, the newest offence first.
+
+    `names` are those of the members.
+    """
     return PeersResult(
         peers=tuple(
             PeerItem(
@@ -177,6 +191,9 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
     count = len(membership.validators)
     quorum, tolerance_ms = membership.committee.quorum, clinic.genesis.limits.tolerance_ms
     offset_ms = services.clock_check.offset_ms
+    part = services.ledger.state.member(own.identity)
+    if part is not None and part.role in _ENDED:
+        yield f"this clinic was {_ENDED[part.role]} by the members: it does not vote, serve or read"
     if count in _SMALL_NETWORK:
         yield _SMALL_NETWORK[count]
     if services.journal.is_lost:

@@ -30,10 +30,11 @@ from protocol.errors import ChartmeshError, Code
 from protocol.invitations import SignedInvitation
 from protocol.keys import PublicKey
 from tests.clinic_world import IDS, QUOTA_BYTES, world_clock
-from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, opening
+from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, Signed, after, opening
 from tests.memory_net import MemoryTransport, Net
 from tests.sim.entropy import SimEntropy
 from tests.unit.test_control import REQUESTS
+from tests.unit.test_membership import NEW, admit, remove, suspend
 
 GENESIS_TEXT = wrap("GENESIS", encode(GENESIS))
 CLINIC_REQUESTS = {
@@ -246,6 +247,34 @@ async def test_a_clinic_is_stale_until_its_clock_was_found_right(
     status = await joined.ask(control.Status())
     assert not status.fresh
     assert any("stale" in warning for warning in status.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(suspend(CLINICS[0]), "suspended"), (remove(CLINICS[0]), "removed")]
+)
+async def test_a_clinic_whose_place_has_ended_says_so(joined: Daemon, change: Signed, word: str) -> None:
+    assert not any(word in warning for warning in (await joined.ask(control.Status())).warnings)
+    move_on(joined, change)
+    assert any(word in warning for warning in (await joined.ask(control.Status())).warnings)
+
+
+async def test_peers_are_named_as_the_ledger_names_members(joined: Daemon) -> None:
+    assert joined.answers.joined is not None
+    peerage = joined.answers.joined.peerage
+    assert isinstance(peerage, Peerage)
+    peerage.connected = [connection(IDS[1]), connection(NEW.public)]
+    move_on(joined, admit(), remove(CLINICS[1], CLINICS[:3]))
+    peers = (await joined.ask(control.Peers())).peers
+    assert [(one.name, one.role) for one in peers] == [("", "stranger"), ("new", "member")]
+
+
+def move_on(daemon: Daemon, *changes: Signed) -> None:
+    """The clinic's ledger as after `changes`."""
+    assert daemon.answers.joined is not None
+    part = daemon.answers.joined.node
+    assert isinstance(part, Clinic)
+    part.services.ledger.state = after(part.services.ledger.state, *changes)
+    part.services.membership.update(part.services.ledger.state)
 
 
 async def test_a_clinic_lists_members_with_what_it_heard_of_them(joined: Daemon) -> None:
