@@ -9,7 +9,7 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "finality", "blobs", "sync", "startup")
+BENCHES = ("ledger", "finality", "blobs", "sync", "join", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -44,6 +44,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.sync import SYNC, SYNC_QUICK, bench_sync
 
             return bench_sync(SYNC_QUICK if is_quick else SYNC)
+        case "join":
+            from node.bench.join import JOIN, JOIN_QUICK, bench_join
+
+            return bench_join(JOIN_QUICK if is_quick else JOIN)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 

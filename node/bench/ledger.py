@@ -19,6 +19,7 @@ from pathlib import Path
 import trio
 
 from node.adapters import InlineOffload, SystemClock, ThreadOffload
+from node.bench.chain import ChainMaker
 from node.bench.report import Report, Row, paired
 from node.bench.speeds import Cost, Stopwatch, check_bare, measure, signed_bytes
 from node.bench.state_map import bench_update
@@ -29,20 +30,11 @@ from node.ports import Offload
 from node.store.leveldb import LEDGER_TUNING, open_leveldb
 from protocol.blocks import (
     VERSION,
-    Block,
-    Certificate,
-    Committee,
-    Finality,
     Genesis,
-    Header,
     Member,
-    Phase,
-    Statement,
     block_hash,
     genesis_committee,
-    sign_statement,
 )
-from protocol.chain import build_block
 from protocol.codec import encode
 from protocol.finality import verify_final
 from protocol.keys import OpeningKey, SealKey, SigningKey
@@ -50,7 +42,6 @@ from protocol.limits import HOUR_MS, NetworkLimits
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.messages.blocks import FinalBlock, decode_final_block
 from protocol.messages.consensus import Submission
-from protocol.state import LedgerState
 from protocol.tree import BlockTree, require_execution
 
 CLINICS = 4
@@ -185,7 +176,7 @@ class Follower:
             verified=self._verified,
             on_rejected=lambda name, reason: None,
         )
-        self._tip: tuple[Header, LedgerState] = self._ledger.head.header, self._ledger.state
+        self._maker = ChainMaker(genesis, self._voters)
 
     @property
     def state(self) -> LedgerState:
@@ -204,24 +195,8 @@ class Follower:
 
     def write_blocks(self, submissions: Sequence[Submission]) -> list[bytes]:
         """Full final blocks of `submissions` as they travel, each upon the last that was written."""
-        verified = VerifiedCache(self.committee.network)
-        waiting = [(verified.verify(item.transaction), item.sealed) for item in submissions]
-        messages: list[bytes] = []
-        while waiting:
-            parent, state = self._tip
-            built = build_block(
-                parent=parent,
-                state=state,
-                view=parent.view + 1,
-                proposer=self._voters[0].public,
-                time_ms=parent.time_ms + 1,
-                candidates=waiting,
-            )
-            assert not built.rejected
-            self._tip = built.block.header, built.execution.state
-            waiting = waiting[len(built.block.transactions) :]
-            messages.append(encode(FinalBlock(built.block, Finality(self._certify(built.block)))))
-        return messages
+        made = self._maker.blocks(submissions)
+        return [encode(FinalBlock(item.block, item.finality)) for item in made]
 
     async def take_in(self, messages: Sequence[bytes]) -> None:
         """What is measured: each message decoded, verified, executed and durable, one after the other."""
@@ -259,14 +234,6 @@ class Follower:
             Member(f"clinic-{index}", issuer.public, voter.public, _enc(index), ())
             for index, (issuer, voter) in enumerate(zip(self._issuers, self._voters, strict=True))
         )
-
-    def _certify(self, block: Block) -> Certificate:
-        header = block.header
-        statement = Statement(header.epoch, header.view, Phase.FINALIZE, block_hash(header))
-        network: Committee = self.committee
-        signing = self._voters[: network.quorum]
-        signatures = tuple(sign_statement(statement, key, network.network) for key in signing)
-        return Certificate(statement, (1 << len(signing)) - 1, signatures)
 
 
 def _enc(index: int) -> SealKey:
