@@ -36,7 +36,7 @@ from protocol.errors import Code, UserError
 from protocol.keys import OpeningKey, SigningKey
 from protocol.limits import NetworkLimits
 
-READY_S: Final = 60.0
+READY_S: Final = 300.0
 STOPPED_S: Final = 20.0
 _POLL_S: Final = 0.002
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
