@@ -1,6 +1,7 @@
 """Commands about the node itself: make it, run it, look at it."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -194,8 +195,20 @@ def status_line(result: StatusResult) -> str:
             f"pending {result.mempool}",
             f"disk {disk}",
             final,
+            *_catching_up(result),
         )
     )
+
+
+def _catching_up(result: StatusResult) -> Iterator[str]:
+    """How far the node is, while it fetches what it missed."""
+    if result.catch_up_blocks_per_s is not None:
+        yield (
+            f"catching up: block {result.height} of {result.known_height}, "
+            f"{result.catch_up_blocks_per_s:.0f} a second"
+        )
+    if result.catch_up_left_s is not None:
+        yield f"about {render.span(result.catch_up_left_s)} left"
 
 
 def clear(is_wanted: bool) -> None:

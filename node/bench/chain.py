@@ -66,7 +66,9 @@ class ChainMaker:
             count = len(built.block.transactions)
             self.tip = built.block.header, built.execution.state
             transactions = tuple(transaction for transaction, _ in waiting[:count])
-            yield MadeBlock(built.block, transactions, built.execution, Finality(self._certify(built.block.header)))
+            yield MadeBlock(
+                built.block, transactions, built.execution, Finality(self._certify(built.block.header))
+            )
             waiting = waiting[count:] + list(islice(source, count))
 
     def _certify(self, header: Header) -> Certificate:

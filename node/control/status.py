@@ -64,7 +64,7 @@ def status_without_network(own: Self) -> StatusResult:
 def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
     services, stores = clinic.services, clinic.ports
     membership, header = services.membership, services.ledger.head.header
-    freshness = services.freshness()
+    freshness, progress = services.freshness(), services.sync.progress
     age_ms = max(0, freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
     is_fresh = freshness.clock_is_good and age_ms <= clinic.genesis.limits.max_stale_default_ms
     reachable = 1 + len(set(clinic.ports.transport.connected()) & set(membership.keys))
@@ -74,6 +74,9 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         network=clinic.network.hex(),
         epoch=membership.committee.epoch,
         height=header.height,
+        known_height=progress.known_height,
+        catch_up_blocks_per_s=progress.blocks_per_s,
+        catch_up_left_s=progress.left_s,
         state_root=header.state_root.hex(),
         final_age_s=age_ms / 1000,
         members=len(membership.keys),

@@ -49,6 +49,8 @@ class StatusResult(Document, frozen=True, kw_only=True):
 
     `members` counts all of the network, `reachable` those heard from lately (this one included),
     `quorum` how many are needed. `fresh` says whether the node may serve.
+    `known_height` is how far the ledger is by what members say; while this node catches up it does
+    `catch_up_blocks_per_s` and will be there in `catch_up_left_s`.
     """
 
     role: str
@@ -70,6 +72,9 @@ class StatusResult(Document, frozen=True, kw_only=True):
     running_s: float = 0
     state_root: str | None = None
     disk_total_bytes: int | None = None
+    known_height: int | None = None
+    catch_up_blocks_per_s: float | None = None
+    catch_up_left_s: float | None = None
 
 
 class PeerItem(Item, frozen=True, kw_only=True):

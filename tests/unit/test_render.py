@@ -71,6 +71,11 @@ def test_status_is_one_line() -> None:
     )
 
 
+def test_status_says_how_far_catching_up_is() -> None:
+    behind = replace(STATUS, height=100, known_height=400, catch_up_blocks_per_s=20.0, catch_up_left_s=15.0)
+    assert status_line(behind).endswith("catching up: block 100 of 400, 20 a second  about 15 s left")
+
+
 def test_a_node_without_a_network_has_no_members_to_count() -> None:
     alone = replace(STATUS, network=None, running_s=3)
     assert status_line(alone) == "clinic-a  running 3 s  in no network yet"
