@@ -188,9 +188,8 @@ async def _watch(newcomer: ClinicProcess, goal: int, seen: _Joining) -> None:
     """
     begun_s = time.perf_counter()
     newcomer.start()
-    await trio.to_thread.run_sync(newcomer.wait_ready)
     while (took_s := time.perf_counter() - begun_s) < JOINED_S:
-        status = await trio.to_thread.run_sync(newcomer.status)
+        status = await trio.to_thread.run_sync(newcomer.wait_ready)
         seen.most_resident = max(seen.most_resident, newcomer.resident_bytes())
         if status.height >= goal:
             seen.took_s, seen.is_done = took_s, True
