@@ -42,6 +42,7 @@ from protocol.limits import HOUR_MS, NetworkLimits
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.messages.blocks import FinalBlock, decode_final_block
 from protocol.messages.consensus import Submission
+from protocol.state import LedgerState
 from protocol.tree import BlockTree, require_execution
 
 CLINICS = 4
