@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from protocol.keys import PublicKey
-from protocol.limits import CATCH_UP_OVERTAKE_MS, CATCH_UP_RANGES_MAX, RANGE_BLOCKS_MAX
+from protocol.limits import (
+    CATCH_UP_OVERTAKE_MS,
+    CATCH_UP_PATIENCE,
+    CATCH_UP_RANGES_MAX,
+    RANGE_BLOCKS_MAX,
+)
 
 R = TypeVar("R")
 
@@ -51,6 +56,7 @@ class Plan(Generic[R]):
         self._heads: dict[PublicKey, int] = {}
         self._asked: dict[PublicKey, _Asked] = {}
         self._arrived: list[Arrived[R]] = []
+        self._took_ms: dict[PublicKey, int] = {}
 
     def heard(self, peer: PublicKey, head: int) -> None:
         """`peer` says that it holds all blocks up to `head`."""
@@ -67,9 +73,10 @@ class Plan(Generic[R]):
             self._asked[peer] = _Asked(heights, now_ms)
         return heights
 
-    def answered(self, peer: PublicKey, last: int, reply: R) -> None:
+    def answered(self, peer: PublicKey, last: int, reply: R, now_ms: int) -> None:
         """The reply of `peer` covers its range up to `last`: less where it was full, and more where only
         a later block has a finalization of its own."""
+        self._took_ms[peer] = now_ms - self._asked[peer].since_ms
         asked = self._asked.pop(peer).heights
         count = last - asked.first + 1
         if last < asked.last:
@@ -81,6 +88,7 @@ class Plan(Generic[R]):
     def release(self, peer: PublicKey) -> None:
         """`peer` failed: its range is for others, and what it said counts no more."""
         self._heads.pop(peer, None)
+        self._took_ms.pop(peer, None)
         self._arrived = [item for item in self._arrived if item.peer != peer]
         if self._asked.pop(peer, None) is not None:
             # Where the link is slow, a shorter reply may still come in time.
@@ -103,8 +111,13 @@ class Plan(Generic[R]):
         return [
             peer
             for peer, asked in self._asked.items()
-            if asked.heights.first <= self.height and asked.since_ms + CATCH_UP_OVERTAKE_MS <= now_ms
+            if asked.heights.first <= self.height and asked.since_ms + self._patience_ms() <= now_ms
         ]
+
+    def _patience_ms(self) -> int:
+        """How long a reply may take. Where even the quickest peer is slow, as on a busy machine, asking
+        twice would only make it slower; and no slow one can make this longer."""
+        return max(CATCH_UP_OVERTAKE_MS, CATCH_UP_PATIENCE * min(self._took_ms.values(), default=0))
 
     def _next_free(self, head: int) -> Range | None:
         """The lowest range up to `head` that nobody works on, while there is room for its reply."""
@@ -128,7 +141,7 @@ class Plan(Generic[R]):
         asking = [item for item in self._asked.values() if item.heights.first <= first]
         if not asking or self._heads.get(peer, 0) < first:
             return None
-        if max(item.since_ms for item in asking) + CATCH_UP_OVERTAKE_MS > now_ms:
+        if max(item.since_ms for item in asking) + self._patience_ms() > now_ms:
             return None
         last = min(asking[0].heights.last, self._heads[peer], first + self.span - 1)
         return Range(first, last)

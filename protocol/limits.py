@@ -47,6 +47,7 @@ RANGE_BYTES_TARGET = MIB  # of one reply: it ends with the first block that reac
 CATCH_UP_RANGES_MAX = 8  # asked for, or arrived and waiting for what comes before
 CATCH_UP_PEERS_MAX = 4  # asked at the same time
 CATCH_UP_OVERTAKE_MS = 1_500  # for the reply that all wait for, before another is asked too
+CATCH_UP_PATIENCE = 4  # times the quickest peer's last reply, where that is longer
 CATCH_UP_AVOID_S = 60.0  # for a peer that failed or was overtaken, where others are there
 
 # Committee.

@@ -156,7 +156,7 @@ class SyncService:
             if self._began is None:
                 self._began = trio.current_time(), self._ledger.height
             reply = await self._ask(peer, heights)
-            self._plan.answered(peer, reply.blocks[-1].header.height, reply)
+            self._plan.answered(peer, reply.blocks[-1].header.height, reply, _now_ms())
             self._plan.heard(peer, reply.head)
             self._tell()
 

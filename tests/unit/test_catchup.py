@@ -35,9 +35,9 @@ def test_nobody_is_asked_for_more_than_it_says_it_has() -> None:
 def test_replies_are_taken_in_order_of_height() -> None:
     plan = plan_of(0, a=1_000, b=1_000)
     plan.ask(A, 0), plan.ask(B, 0)
-    plan.answered(B, 2 * RANGE_BLOCKS_MAX, "second")
+    plan.answered(B, 2 * RANGE_BLOCKS_MAX, "second", 0)
     assert plan.take() is None
-    plan.answered(A, RANGE_BLOCKS_MAX, "first")
+    plan.answered(A, RANGE_BLOCKS_MAX, "first", 0)
     found = plan.take()
     assert found is not None
     assert found.reply == "first"
@@ -50,9 +50,9 @@ def test_replies_are_taken_in_order_of_height() -> None:
 def test_what_did_not_fit_a_reply_is_asked_for_next_in_smaller_ranges() -> None:
     plan = plan_of(0, a=1_000, b=1_000)
     plan.ask(A, 0), plan.ask(B, 0)
-    plan.answered(A, 6, "short")
+    plan.answered(A, 6, "short", 0)
     assert plan.ask(A, 0) == Range(7, 12)
-    plan.answered(A, 12, "full")
+    plan.answered(A, 12, "full", 0)
     assert plan.ask(A, 0) == Range(13, 24)
 
 
@@ -60,7 +60,7 @@ def test_a_reply_may_go_on_past_its_range() -> None:
     """The last block asked for may have no finalization of its own."""
     plan = plan_of(0, a=1_000)
     plan.ask(A, 0)
-    plan.answered(A, RANGE_BLOCKS_MAX + 3, "long")
+    plan.answered(A, RANGE_BLOCKS_MAX + 3, "long", 0)
     assert plan.ask(A, 0) == Range(RANGE_BLOCKS_MAX + 4, 2 * RANGE_BLOCKS_MAX + 3)
 
 
@@ -75,7 +75,7 @@ def test_what_a_peer_failed_at_goes_to_another() -> None:
 def test_what_arrived_from_a_peer_that_lied_is_asked_for_again() -> None:
     plan = plan_of(0, a=1_000, b=1_000, c=1_000)
     plan.ask(A, 0), plan.ask(B, 0)
-    plan.answered(B, 2 * RANGE_BLOCKS_MAX, "a lie")
+    plan.answered(B, 2 * RANGE_BLOCKS_MAX, "a lie", 0)
     plan.release(B)
     assert plan.ask(C, 0) == Range(RANGE_BLOCKS_MAX + 1, 2 * RANGE_BLOCKS_MAX)
 
@@ -86,7 +86,7 @@ def test_what_waits_is_bounded_and_what_comes_next_is_still_asked_for() -> None:
     for _ in range(CATCH_UP_RANGES_MAX - 1):
         heights = plan.ask(B, 0)
         assert heights is not None
-        plan.answered(B, heights.last, "early")
+        plan.answered(B, heights.last, "early", 0)
     assert plan.ask(B, 0) is None
     plan.release(A)
     assert plan.ask(B, 0) is not None
@@ -99,12 +99,25 @@ def test_whoever_keeps_all_waiting_is_overtaken() -> None:
     assert plan.ask(B, CATCH_UP_OVERTAKE_MS - 1) is None
     assert plan.ask(B, CATCH_UP_OVERTAKE_MS) == Range(1, 5)
     assert plan.overtaken(CATCH_UP_OVERTAKE_MS) == []
-    plan.answered(B, 5, "all")
+    plan.answered(B, 5, "all", CATCH_UP_OVERTAKE_MS)
     found = plan.take()
     assert found is not None
     plan.reached(5)
     assert plan.overtaken(CATCH_UP_OVERTAKE_MS) == [A]
     assert plan.ask(C, CATCH_UP_OVERTAKE_MS) is None
+
+
+def test_where_even_the_quickest_peer_is_slow_nobody_is_asked_twice_so_soon() -> None:
+    plan = plan_of(0, a=1_000, b=1_000)
+    plan.ask(A, 0), plan.ask(B, 0)
+    plan.answered(A, RANGE_BLOCKS_MAX, "slow", CATCH_UP_OVERTAKE_MS)
+    plan.answered(B, 2 * RANGE_BLOCKS_MAX, "slower", 9 * CATCH_UP_OVERTAKE_MS)
+    plan.reached(2 * RANGE_BLOCKS_MAX)
+    for peer in (A, B):
+        plan.heard(peer, 2 * RANGE_BLOCKS_MAX + 1)
+    assert plan.ask(A, 0) is not None
+    assert plan.ask(B, 4 * CATCH_UP_OVERTAKE_MS - 1) is None
+    assert plan.ask(B, 4 * CATCH_UP_OVERTAKE_MS) is not None
 
 
 def test_a_slow_peer_is_good_enough_where_there_is_no_other() -> None:
@@ -135,7 +148,7 @@ def test_all_that_is_missing_is_taken_once_from_peers_that_fail_at_random(seed: 
                 plan.release(peer)
             else:
                 last = dice.randint(heights.first, min(end, heights.last + 2))
-                plan.answered(peer, last, "")
+                plan.answered(peer, last, "", now_ms)
         while (found := plan.take()) is not None:
             assert found.heights.first <= taken + 1 <= found.heights.last
             taken = found.heights.last
