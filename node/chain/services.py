@@ -5,6 +5,7 @@ import trio
 from node.chain.blocks_door import BlocksDoor
 from node.chain.clockcheck import ClockCheck
 from node.chain.consensus import ConsensusService
+from node.chain.contact import Contact
 from node.chain.denials import Denials
 from node.chain.gossip import GossipService
 from node.chain.journal import VoteJournal
@@ -41,6 +42,7 @@ class LedgerServices:
         self.suspensions = Suspensions(self.ledger, store)
         self.denials = Denials(self.ledger, self.suspensions)
         self.submissions = self._build_submissions()
+        self.contact = Contact(transport=ports.transport, mempool=self.mempool)
         self.sync = SyncService(
             transport=ports.transport,
             ledger=self.ledger,
