@@ -75,9 +75,12 @@ class Plan(Generic[R]):
 
     def answered(self, peer: PublicKey, last: int, reply: R, now_ms: int) -> None:
         """The reply of `peer` covers its range up to `last`: less where it was full, and more where only
-        a later block has a finalization of its own."""
-        self._took_ms[peer] = now_ms - self._asked[peer].since_ms
-        asked = self._asked.pop(peer).heights
+        a later block has a finalization of its own. What comes from a peer that was released is dropped."""
+        owed = self._asked.pop(peer, None)
+        if owed is None:
+            return
+        asked = owed.heights
+        self._took_ms[peer] = now_ms - owed.since_ms
         count = last - asked.first + 1
         if last < asked.last:
             self.span = max(1, count)

@@ -72,6 +72,14 @@ def test_what_a_peer_failed_at_goes_to_another() -> None:
     assert plan.ask(A, 0) is None
 
 
+def test_what_comes_from_a_peer_after_its_release_is_dropped() -> None:
+    plan = plan_of(0, a=1_000)
+    plan.ask(A, 0)
+    plan.release(A)
+    plan.answered(A, 5, "late", 0)
+    assert plan.take() is None
+
+
 def test_what_arrived_from_a_peer_that_lied_is_asked_for_again() -> None:
     plan = plan_of(0, a=1_000, b=1_000, c=1_000)
     plan.ask(A, 0), plan.ask(B, 0)
