@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from protocol.blocks import Committee
+from protocol.blocks import BlockHash, Committee
 from protocol.keys import PublicKey
 from tests.consensus_world import CHANGE, NETWORK, World
 
@@ -91,3 +91,28 @@ def forks(world: World, dice: random.Random) -> bool:
     except AssertionError as error:
         return "fork" in str(error)
     return False
+
+
+@pytest.mark.parametrize("count", range(4, 21))
+def test_f_twins_fork_a_quorum_minus_one_and_never_a_quorum(count: int) -> None:
+    """Two groups that never hear each other, with f hostile validators in both: each group is as large
+    as it can be. With one signature too few both make a block final, with a quorum at most one does."""
+    keys = World(count, 0).committee.validators
+    right, small = Committee(NETWORK, 0, keys), SmallQuorum(NETWORK, 0, keys)
+    assert len(finals_of_groups(count, small)) == 2
+    assert len(finals_of_groups(count, right)) <= 1
+
+
+def finals_of_groups(count: int, committee: Committee) -> set[BlockHash]:
+    """The blocks at height 1 that the two groups make final."""
+    faults = committee.faults
+    near = (count + faults + 1) // 2
+    finals: set[BlockHash] = set()
+    for seed, group in enumerate((range(near), range(near - faults, count))):
+        world = World(count, seed, committee=committee)
+        for index in set(range(count)) - set(group):
+            world.crash(index)
+        world.submit(b"transaction of group %d" % seed)
+        world.run_until(90_000)
+        finals |= {world.final[1]} if 1 in world.final else set()
+    return finals

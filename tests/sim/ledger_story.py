@@ -114,6 +114,8 @@ class LedgerStory:
             while not self._is_settled(cluster, watch):  # noqa: ASYNC110
                 await trio.sleep(LOOK_S)
         watch.look_once()
+        for node in cluster.honest():
+            watch.check_disk(node)
         heads = {node.name: watch.head(node) for node in cluster.honest()}
         self.heights = [head[0] for head in heads.values()]
         if self.told.waiting:
@@ -123,8 +125,6 @@ class LedgerStory:
         chains = {node.name: watch.chain(node) for node in cluster.honest()}
         check_acknowledged(self.told.final, chains)
         watch.certificates.check_chain(next(iter(chains.values())))
-        for node in cluster.honest():
-            watch.check_disk(node)
         keys = [node.seat.vote_key.public for node in cluster.nodes if node.seat.index in cluster.traitors]
         for services in running(cluster):
             check_evidence(services.consensus.machine.tally.evidence, keys)

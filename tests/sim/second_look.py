@@ -12,8 +12,7 @@ import msgspec
 import nacl.exceptions
 import nacl.signing
 
-PHASES = (1, 2, 3)
-NULL = 2
+FINALIZE = 3
 NO_BLOCK = bytes(32)
 
 
@@ -24,13 +23,13 @@ def quorum_of(count: int) -> int:
 
 
 def second_look(raw: bytes, network: bytes, validators: Sequence[bytes], epoch: int) -> bool:
-    """Whether `raw` is a certificate of this epoch, signed by enough of its validators' raw keys."""
+    """Whether `raw` finalizes a block of this epoch, signed by enough of its validators' raw keys."""
     try:
         statement, signers, signatures = msgspec.msgpack.decode(raw)
         said_epoch, view, phase, block = statement
     except (msgspec.DecodeError, ValueError, TypeError):
         return False
-    if said_epoch != epoch or view < 1 or phase not in PHASES or (block == NO_BLOCK) != (phase == NULL):
+    if said_epoch != epoch or view < 1 or phase != FINALIZE or block == NO_BLOCK:
         return False
     names = [index for index in range(signers.bit_length()) if signers & (1 << index)]
     if not quorum_of(len(validators)) <= len(names) == len(signatures):

@@ -3,8 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
-from protocol.blocks import NO_BLOCK, BlockHash, Phase
+from protocol.blocks import NO_BLOCK, BlockHash, Certificate, NetworkId, Phase, Statement, sign_statement
+from protocol.codec import encode
+from protocol.evidence import Evidence
+from protocol.keys import SigningKey
 from protocol.transactions import TransactionId
 from tests.sim.invariants import (
     CertificateCollector,
@@ -14,8 +18,10 @@ from tests.sim.invariants import (
     VoteCollector,
     check_acknowledged,
     check_converged,
+    check_evidence,
     check_signed_enough,
 )
+from tests.sim.second_look import second_look
 from tests.sim.world import Violation
 
 ONE, TWO = BlockHash(bytes([1]) * 32), BlockHash(bytes([2]) * 32)
@@ -153,3 +159,46 @@ def test_too_few_doubled_or_foreign_signers_break_l7() -> None:
     for signers in ([ONE, TWO], [ONE, TWO, TWO], [ONE, TWO, b"foreign"]):
         with pytest.raises(Violation, match="L7"):
             check_signed_enough(signers, members, 3)
+
+
+KEYS = [SigningKey(bytes([number]) * 32) for number in range(4)]
+NETWORK = NetworkId(bytes([7]) * 32)
+FINAL = Statement(0, 5, int(Phase.FINALIZE), ONE)
+
+
+def certificate(statement: Statement, *signers: int, bits: int | None = None) -> bytes:
+    signatures = tuple(sign_statement(statement, KEYS[signer], NETWORK) for signer in signers)
+    return encode(
+        Certificate(statement, sum(1 << one for one in set(signers)) if bits is None else bits, signatures)
+    )
+
+
+def look(raw: bytes, *, network: bytes = NETWORK, epoch: int = 0) -> bool:
+    return second_look(raw, network, [key.public[1:] for key in KEYS], epoch)
+
+
+def test_the_second_look_takes_a_certificate_and_none_with_one_defect() -> None:
+    assert look(certificate(FINAL, 0, 1, 3))
+    assert not look(certificate(FINAL, 0, 1))
+    assert not look(certificate(FINAL, 0, 1, 1, bits=0b0111))
+    assert not look(certificate(FINAL, 0, 1, 1, bits=0b0011))
+    assert not look(certificate(FINAL, 0, 1, 3, bits=0b10011))
+    assert not look(certificate(FINAL, 1, 0, 3))
+    assert not look(certificate(replace_struct(FINAL, phase=int(Phase.VOTE)), 0, 1, 3))
+    assert not look(certificate(FINAL, 0, 1, 3), epoch=1)
+    assert not look(certificate(FINAL, 0, 1, 3), network=bytes(32))
+    assert not look(certificate(FINAL, 0, 1, 3)[:-1])
+
+
+def evidence(second: Statement) -> Evidence:
+    first, other = (sign_statement(one, KEYS[0], NETWORK) for one in (FINAL, second))
+    return Evidence(NETWORK, KEYS[0].public, FINAL, first, second, other)
+
+
+def test_evidence_must_convict_and_only_a_traitor() -> None:
+    both = evidence(replace_struct(FINAL, block=TWO))
+    check_evidence([both], [KEYS[0].public])
+    with pytest.raises(Violation, match="honest"):
+        check_evidence([both], [KEYS[1].public])
+    with pytest.raises(Violation, match="convicts nobody"):
+        check_evidence([evidence(replace_struct(FINAL, view=6))], [KEYS[0].public])

@@ -71,6 +71,7 @@ class Traitor:
         self._certificates: deque[Certificate] = deque(maxlen=KEPT_MESSAGES)
         self._blocks: dict[int, dict[BlockHash, Block]] = {}
         self._twins: dict[BlockHash, Proposal] = {}
+        self._bad: dict[BlockHash, Proposal] = {}
 
     # The port: all but sending is the honest transport's.
 
@@ -206,7 +207,14 @@ class Traitor:
         return self._dice.choice(self._certificates) if self._certificates else None
 
     def bad_block(self, proposal: Proposal) -> Proposal:
-        """A block that is right but for one transaction that the ledger must refuse."""
+        """A block that is right but for one transaction that the ledger must refuse: the same one to
+        everybody, so that a careless quorum could take it."""
+        name = block_hash(proposal.block.header)
+        if name not in self._bad:
+            self._bad[name] = self._spoil(proposal)
+        return self._bad[name]
+
+    def _spoil(self, proposal: Proposal) -> Proposal:
         stranger = SigningKey(self._dice.randbytes(32))
         sealed = self._dice.randbytes(40)
         token, grant = self._dice.randbytes(32), self._dice.randbytes(32)
