@@ -116,6 +116,8 @@ class Attacker:
         """(type, flags, stream, body); for other frames than data the body is their number."""
         _, kind, flags, stream, length = struct.unpack("!BBHII", await self._read(12))
         body = await self._read(length) if kind == DATA else length.to_bytes(4, "big")
+        if kind == PINGING and flags & SYN:
+            await self.frame(PINGING, ACK, 0, length=length)
         if kind == WINDOW:
             self._credit[stream] = self._credit.get(stream, WINDOW_BYTES) + length
         if stream and stream % 2 == 0:
