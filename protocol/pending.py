@@ -115,9 +115,14 @@ def is_open(change: Change, state: LedgerState, now_ms: int) -> bool:
         case Promote():
             return member is not None and member.role == Role.FOLLOWER
         case Suspend():
-            return member is not None and member.role < Role.SUSPENDED
+            return member is not None and member.role < Role.SUSPENDED and not _is_alone(change, state)
         case Remove():
-            return member is not None and member.role < Role.REMOVED
+            return member is not None and member.role < Role.REMOVED and not _is_alone(change, state)
+
+
+def _is_alone(change: Change, state: LedgerState) -> bool:
+    """Whether nobody else has a vote: then it cannot be taken."""
+    return all(seat.id_key == change.member for seat in state.roster.validators)
 
 
 def may_approve(key: PublicKey, state: LedgerState) -> bool:

@@ -211,5 +211,29 @@ class MembershipAnswers:
         )
 
 
+def membership_warnings(clinic: Clinic) -> Iterator[str]:
+    """What an admin must know of this clinic's own place, and of members that contradicted themselves."""
+    state, own = clinic.services.ledger.state, clinic.ports.transport.identity
+    member = state.member(own)
+    if member is None:
+        yield f"this clinic is not a member of {clinic.genesis.name} as far as it has read the ledger"
+    elif member.role == Role.FOLLOWER:
+        yield (
+            "this clinic follows and has no vote: "
+            f"members give it one with chartmesh network approve --validator {member.name}"
+        )
+    elif not member.is_active or own in clinic.members.suspensions:
+        word = ROLE_WORDS[Role(max(member.role, Role.SUSPENDED))]
+        yield f"this clinic was {word}: it serves nothing, and the members take nothing from it"
+    for evidence in clinic.members.accusations.all():
+        owner = clinic.members.accusations.owner_of(evidence)
+        accused = None if owner is None else state.member(owner)
+        name = evidence.vote_key.hex()[:12] if accused is None else accused.name
+        yield (
+            f"{name} signed two statements that contradict each other in {_where(evidence)}: its vote key "
+            "is in two places, or it is hostile; the proof: chartmesh network evidence"
+        )
+
+
 def _where(evidence: Evidence) -> str:
     return f"view {evidence.view} of epoch {evidence.epoch}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from node.clinic import Clinic
+from node.control.membership import membership_warnings
 from node.light.client import LightClient
 from node.members.applicant import Applicant
 from node.net.offenders import Offence
@@ -204,13 +205,7 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
             f"this node only learns and does not vote: {services.journal.loss}. "
             "A new vote key lets it vote again: chartmesh keys rotate"
         )
-    for evidence in services.consensus.machine.tally.evidence[:1]:
-        index = services.consensus.machine.committee.index(evidence.vote_key)
-        assert index is not None, "only the committee's statements are counted"
-        yield (
-            f"{membership.name_of(membership.validators[index])} signed two statements that contradict "
-            f"each other in view {evidence.view}: its vote key is in two places, or it is hostile"
-        )
+    yield from membership_warnings(clinic)
     if offset_ms is not None and abs(offset_ms) > tolerance_ms:
         yield (
             f"this machine's clock is {abs(offset_ms) / 1000:.0f} s off the members': "

@@ -20,9 +20,9 @@ from protocol.pending import (
     read_change,
     sponsor_change,
 )
-from protocol.state import LedgerState
+from protocol.state import LedgerState, genesis_state
 from protocol.transactions import Signature, approved_transaction, decode_transaction, verify_transaction
-from tests.ledger_world import CLINICS, CREATED_MS, FAR_MS, NETWORK, START, STRANGER, Signed, after
+from tests.ledger_world import CLINICS, CREATED_MS, FAR_MS, GENESIS, NETWORK, START, STRANGER, Signed, after
 from tests.unit.test_membership import ADMITTED, NEW, PROMOTED, admit, promote, remove, suspend
 
 NOW_MS = CREATED_MS
@@ -175,6 +175,12 @@ def test_what_is_so_already_or_can_never_be_is_not_kept(body: bytes, state: Ledg
     made = Pool(NETWORK)
     made.restore(brought_up(body))
     assert made.settle(state, NOW_MS) == [change_id(body)]
+
+
+def test_the_last_vote_cannot_be_ended() -> None:
+    one = replace(GENESIS, members=GENESIS.members[:1])
+    for body in (Remove(CLINICS[0].public, FAR_MS), Suspend(CLINICS[0].public, "other", FAR_MS)):
+        assert len(pool(brought_up(encode(body)), state=genesis_state(one))) == 0
 
 
 def test_a_suspended_member_can_still_be_removed() -> None:
