@@ -38,9 +38,12 @@ from protocol.messages.light import (
     OwnedProof,
     OwnedReply,
     OwnedRequest,
+    RollReply,
+    RollRequest,
     decode_light_question,
 )
 from protocol.messages.submit import SubmitReply, decode_submit_request
+from protocol.roll import prove_roll
 from protocol.transactions import TransactionId
 
 LIGHT = "light"
@@ -98,6 +101,8 @@ class Gateway:
                     return encode(await self._owned(request, nonce.take()))
                 case GenesisRequest():
                     return encode(GenesisReply(encode(self._ledger.genesis)))
+                case RollRequest():
+                    return encode(RollReply(self._ledger.height, prove_roll(self._ledger.state)))
                 case JoinRequest() as request:
                     return encode(self._join(peer, request))
 

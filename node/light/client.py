@@ -8,6 +8,7 @@ from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
+from node.light.members import Members
 from node.light.my import My
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
@@ -57,6 +58,7 @@ class LightClient:
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
+            members=Members(chain=self.chain, clinics=self.clinics),
             wallet=self.wallet,
             discovery=Discovery(chain=self.chain, clinics=self.clinics, wallet=self.wallet),
             sharing=sharing,

@@ -59,6 +59,14 @@ class Clinics:
         """Asks none but these: whoever is no member any more is behind, and tells nothing new."""
         self._order = [peer for peer in self._order if peer in members]
 
+    def set_members(self, members: tuple[Member, ...]) -> None:
+        """Replaces the members; those that stay keep their turn."""
+        keys = [member.id_key for member in members]
+        self.members = members
+        self._order = [key for key in self._order if key in keys] + [
+            key for key in keys if key not in self._order
+        ]
+
     def prefer(self, peer: PublicKey) -> None:
         if peer in self._order:
             self._order.remove(peer)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
+from node.light.members import Members
 from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
 from node.light.who import Who
@@ -12,7 +13,7 @@ from node.ports import Clock
 from node.records.fetch_run import FetchAsk, Write
 from node.records.fetching import Fetcher
 from protocol import limits
-from protocol.blocks import block_hash
+from protocol.blocks import Member, block_hash
 from protocol.codes import ReceiveCode, encode_code
 from protocol.control import (
     MyCode,
@@ -45,6 +46,7 @@ class My:
         *,
         chain: LightChain,
         clinics: Clinics,
+        members: Members,
         wallet: Wallet,
         discovery: Discovery,
         sharing: Sharing,
@@ -54,11 +56,11 @@ class My:
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._discovery, self._sharing, self._who, self._clock = discovery, sharing, who, clock
-        self._fetcher = fetcher
+        self._fetcher, self._members = fetcher, members
 
     async def code(self, request: MyCode) -> MyCodeResult:
         """A receive code for a clinic, named in it, under fresh one-time keys."""
-        clinic = self._clinics.named(request.clinic)
+        clinic = await self._named(request.clinic)
         not_after_ms = self._clock.wall_ms() + CODE_LIFE_MS
         network, head = self._chain.network, self._chain.head.header
         enrolments = self._wallet.enrol(clinic.id_key, request.count, not_after_ms, network)
@@ -116,8 +118,18 @@ class My:
         await self._sharing.refresh()
         return self._wallet.records()
 
+    async def _named(self, name: str) -> Member:
+        """The clinic called `name`; where none is known by it, as a clinic that answers proves it.
+
+        Raises:
+            UserError: USAGE: no clinic is called so. STALE: no clinic shows a fresh final block.
+        """
+        if not any(member.name == name for member in self._clinics.members):
+            await self._chain.require_fresh()
+            await self._members.refresh()
+        return self._clinics.named(name)
+
     async def share(self, request: MyShare) -> MyShareResult:
-        clinic = self._clinics.named(request.clinic)
         for purpose in request.purposes:
             purpose_code(purpose)
         if request.for_ms > self._chain.limits.grant_life_max_ms:
@@ -128,6 +140,8 @@ class My:
                 code=Code.DURATION,
             )
         await self.known()
+        await self._members.refresh()
+        clinic = self._clinics.named(request.clinic)
         records = [self._wallet.record(prefix) for prefix in request.records]
         unique = list({record.token: record for record in records}.values())
         grants = await self._sharing.share(unique, clinic, request.for_ms, request.purposes)

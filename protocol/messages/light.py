@@ -12,6 +12,7 @@ from protocol.epochs import Opening
 from protocol.errors import Malformed
 from protocol.invitations import SignedInvitation
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
+from protocol.roll import Roll
 from protocol.transactions import TransactionId
 
 HEADERS_MAX = 256
@@ -132,7 +133,26 @@ class JoinReply(Wire, frozen=True, tag=12):
     needed: int
 
 
-LightQuestion = HeadersRequest | LocateRequest | OwnedRequest | NonceRequest | GenesisRequest | JoinRequest
+class RollRequest(Wire, frozen=True, tag=13):
+    """Asks who is a member now."""
+
+
+class RollReply(Wire, frozen=True, tag=14):
+    """The roll after the final block of `height`, proven against its header."""
+
+    height: int
+    roll: Roll
+
+
+LightQuestion = (
+    HeadersRequest
+    | LocateRequest
+    | OwnedRequest
+    | NonceRequest
+    | GenesisRequest
+    | JoinRequest
+    | RollRequest
+)
 
 
 def decode_light_question(raw: bytes) -> LightQuestion:
@@ -154,7 +174,7 @@ def decode_light_question(raw: bytes) -> LightQuestion:
             _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
         case JoinRequest(_, _, acceptance):
             _require(len(acceptance) == SIGNATURE_BYTES)
-        case NonceRequest() | GenesisRequest():
+        case NonceRequest() | GenesisRequest() | RollRequest():
             pass
     return question
 

@@ -13,6 +13,7 @@ from tests.e2e.clinics import add_record, four_clinics
 
 PATIENCE_S = 90.0
 POLL_S = 0.2
+CONTENT = b"a record for the newcomer" * 1000
 NAMES = ("clinic-a", "clinic-b", "clinic-c", "clinic-d")
 
 
@@ -69,6 +70,16 @@ async def join(stage: Stage, newcomer: Actor) -> None:
     await newcomer.ask("start")
 
 
+async def record_elsewhere(stage: Stage, issuer: Actor, reader: Actor) -> dict[str, Any]:
+    """A record of which `reader` holds no copy, so that it can only read it at others."""
+    own = (await row_of(reader, reader.name))["id"]
+    for number in range(20):
+        added = await add_record(stage, issuer, CONTENT, name=f"record-{number}.bin")
+        if own not in added["holders"]:
+            return added
+    raise AssertionError("twenty records, and the newcomer holds every one")
+
+
 async def waits(actor: Actor) -> bool:
     return bool((await actor.ask("network", "members"))["pending"])
 
@@ -86,7 +97,17 @@ async def test_a_clinic_joins_by_code_follows_votes_and_is_shut_out(tmp_path: Pa
         follower = await row_of(newcomer, "clinic-e")
         assert (follower["role"], follower["votes"], follower["is_self"]) == ("follower", False, True)
 
-        await add_record(stage, first, b"a record for the newcomer" * 1000)
+        added = await record_elsewhere(stage, first, newcomer)
+        await stage.patient.ask("my", "share", added["token"], "--with", "clinic-e", "--for", "1d")
+        target = tmp_path / "got"
+
+        async def reads() -> bool:
+            words = ("record", "get", added["token"], "-o", str(target), "--purpose", "TREAT")
+            return (await newcomer.run(*words)).status == DONE
+
+        await eventually(reads, "the newcomer to read what was granted to it")
+        assert target.read_bytes() == CONTENT
+
         await agree(stage, "abc", "approve", "--validator", "clinic-e")
 
         async def votes() -> bool:
@@ -110,6 +131,9 @@ async def test_a_clinic_joins_by_code_follows_votes_and_is_shut_out(tmp_path: Pa
                 return row["role"] == "suspended" and not row["reachable"] and not row["votes"]
 
             await eventually(is_shut_out, f"{name} to shut the newcomer out")
+        target.unlink()
+        assert not await reads()
+        assert not target.exists()
         assert (await first.status())["quorum"] == 3
         await agree(stage, "abc", "remove", "--yes", "clinic-e")
         assert await row_of(first, "clinic-e") == {}
