@@ -254,3 +254,17 @@ async def test_a_handler_that_raises_costs_its_peer_the_stream_and_the_node_goes
             # The peer may have lost its connection with it, and comes back.
             while await is_refused(second, first.identity, "echo"):  # noqa: ASYNC110
                 await trio.sleep(0.01)
+
+
+async def test_whoever_is_shut_out_is_dropped_and_does_not_come_back(adapter: Adapter) -> None:
+    async with adapter.open_members(serve_echo) as (first, second):
+        outcast: set[PublicKey] = set()
+        first.shut_out(outcast)
+        assert not await is_refused(second, first.identity, "echo")
+        outcast.add(second.identity)
+        first.drop(second.identity)
+        await until(lambda: second.identity not in first.connected())
+        # It dials again and again; none of that makes it a peer, not even as a stranger.
+        for _ in range(3):
+            assert await is_refused(second, first.identity, "public")
+        assert second.identity not in first.connected()
