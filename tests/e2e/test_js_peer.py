@@ -3,14 +3,25 @@
 from pathlib import Path
 
 import pytest
+import trio
 
+from node.adapters import SystemClock
+from node.bench.workload import Workload
 from node.demo.stage import Stage
-from protocol.blocks import network_id
-from tests.e2e.clinics import add_record, genesis_of, member_of
+from node.ports import PeerAddress
+from protocol import limits
+from protocol.blocks import block_hash, network_id
+from protocol.codec import encode
+from protocol.keys import SigningKey
+from tests.e2e.clinics import add_record, genesis_of, keys_of, member_of
+from tests.e2e.witness import WITNESS, three_daemons_and_a_witness
 from tests.interop.js_peer import Event, js_peer
 from tests.vectors import independent, independent_state, independent_transactions
 from tests.vectors.plain_msgpack import pack, unpack
 
+FOLLOWER_SEED = b"js follower seed of 32 bytes ..."
+FOLLOWER = SigningKey(FOLLOWER_SEED)
+BLOCKS_FOLLOWED = 3
 HEADERS, LOCATE, BLOCKS = 1, 3, 1
 HEADERS_REPLY, LOCATE_REPLY = 2, 4
 
@@ -68,3 +79,43 @@ async def test_what_is_for_members_is_not_opened_for_a_stranger_written_in_js(
 def test_the_network_id_that_the_description_gives_is_the_daemons(stage: Stage) -> None:
     raw = independent_state.encoded_genesis(stage.genesis.read_text())
     assert independent.genesis(raw)[0] == network_id(genesis_of(stage))
+
+
+async def test_a_member_written_in_js_follows_the_blocks_and_verifies_each(tmp_path: Path) -> None:
+    """A clinic that this process runs counts the peer among the members, as a follower that has no vote.
+
+    What the clinic publishes is read from the description alone, and is what the clinic itself made final.
+    """
+    async with three_daemons_and_a_witness(tmp_path) as scene:
+        genesis = scene.clinic.genesis
+        own = member_of(scene.stage, scene.stage.clinics[WITNESS])
+        members = [PeerAddress(one.id_key, one.addresses) for one in genesis.members]
+        scene.transport.set_members([*members, PeerAddress(FOLLOWER.public)])
+        network, votes = independent.genesis(encode(genesis))
+        issuers = [SigningKey(keys_of(actor).identity_seed) for actor in scene.stage.clinics.values()]
+        far_ms = SystemClock().wall_ms() + limits.DAY_MS
+        workload = Workload(scene.clinic.network, issuers, not_after_ms=far_ms)
+        async with (
+            js_peer(
+                tmp_path / "js.log",
+                address=own.addresses[0],
+                peer=own.id_key.hex(),
+                prefix=f"/chartmesh/{network.hex()[:16]}/",
+                seed=FOLLOWER_SEED.hex(),
+                follow=True,
+            ) as peer,
+            trio.open_nursery() as nursery,
+        ):
+            await peer.until("ping")
+            nursery.start_soon(scene.load, next(iter(scene.daemons)), workload)
+            heard = 0
+            while heard < BLOCKS_FOLLOWED:
+                event = await peer.until("message")
+                assert event["topic"] == f"/chartmesh/{network.hex()[:16]}/blocks"
+                raw = bytes.fromhex(event["bytes"])
+                header, name, ids = independent_transactions.final_block(raw, network, votes)
+                known = scene.clinic.services.ledger.header(header[4])
+                assert known is not None
+                assert block_hash(known) == name
+                heard += len(ids) > 0
+            nursery.cancel_scope.cancel()
