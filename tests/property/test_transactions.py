@@ -9,6 +9,7 @@ from protocol import limits
 from protocol.codec import encode
 from protocol.errors import Malformed
 from protocol.keys import SigningKey
+from protocol.membership import Approved
 from protocol.transactions import (
     Body,
     Envelope,
@@ -75,7 +76,9 @@ def test_made_up_bytes_are_malformed(raw: bytes) -> None:
 def test_signatures_left_out_added_or_in_another_order_are_malformed(
     body: Body, signers: tuple[SigningKey, ...]
 ) -> None:
-    wrong = [(), signers[:-1], (*signers, OWNER), (*signers, signers[-1])]
+    wrong = [(), (*signers, OWNER), (*signers, signers[-1])]
+    if not isinstance(body, Approved):
+        wrong.append(signers[:-1])  # how many approvals are enough, the ledger says
     if len(signers) > 1:
         wrong.append(signers[::-1])
     for others in wrong:
