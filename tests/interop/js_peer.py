@@ -13,7 +13,7 @@ import pytest
 import trio
 
 FOLDER = Path(__file__).parent
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 Event = dict[str, Any]
 

@@ -28,7 +28,7 @@ const { publicKeyFromRaw } = await import('@libp2p/crypto/keys')
 const { peerIdFromPublicKey } = await import('@libp2p/peer-id')
 const { multiaddr } = await import('@multiformats/multiaddr')
 
-const REPLY_MS = 20_000
+const REPLY_MS = 60_000
 const orders = JSON.parse(process.argv[2])
 const tell = (event) => process.stdout.write(JSON.stringify(event) + '\n')
 const hex = (bytes) => Buffer.from(bytes).toString('hex')
