@@ -140,27 +140,41 @@ class BlockTree:
         """The execution of a candidate and, before it, of its ancestors. None where it is invalid
         or an ancestor is missing. Of a final block, sealed bytes may have been deleted since."""
         candidate = self._candidates.get(name)
-        if candidate is None or candidate.is_invalid:
+        if candidate is None:
             return None
-        if candidate.execution is None:
-            block = candidate.block
-            state, parent = self._state(block.header.parent), self._header(block.header.parent)
-            if state is None or parent is None:
-                return None
-            try:
-                if block.header.height == parent.height:
-                    candidate.execution = execute_tail(parent, state, block)
-                    return candidate.execution
-                candidate.execution = execute_block(
-                    parent=parent,
-                    state=state,
-                    block=block,
-                    transactions=candidate.transactions,
-                    allow_missing_sealed=is_final,
-                )
-            except RemoteProtocolError:
-                candidate.is_invalid = True
+        # A node that was behind holds all that was proposed meanwhile: too many for a recursion.
+        line: list[_Candidate] = []
+        above: _Candidate | None = candidate
+        while above is not None and above.execution is None and not above.is_invalid:
+            line.append(above)
+            above = self._candidates.get(above.block.header.parent)
+        for one in reversed(line):
+            self._execute_on_parent(one, is_final=is_final and one is candidate)
         return candidate.execution
+
+    def _execute_on_parent(self, candidate: _Candidate, *, is_final: bool) -> None:
+        """Executes one candidate whose parent was executed, if it could be."""
+        block = candidate.block
+        before = self._candidates.get(block.header.parent)
+        if block.header.parent == block_hash(self.root):
+            parent, state = self.root, self.state
+        elif before is not None and before.execution is not None:
+            parent, state = before.block.header, before.execution.state
+        else:
+            return
+        try:
+            if block.header.height == parent.height:
+                candidate.execution = execute_tail(parent, state, block)
+                return
+            candidate.execution = execute_block(
+                parent=parent,
+                state=state,
+                block=block,
+                transactions=candidate.transactions,
+                allow_missing_sealed=is_final,
+            )
+        except RemoteProtocolError:
+            candidate.is_invalid = True
 
     def move_root(self, header: Header, state: LedgerState) -> None:
         """`header` became final: what is not above it is forgotten, and so are its transactions."""

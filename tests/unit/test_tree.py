@@ -1,5 +1,6 @@
 """Candidates above the newest final block: what is proposed, what is valid, what is forgotten."""
 
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -210,3 +211,17 @@ def test_blocks_of_past_views_are_forgotten_whatever_height_they_claim() -> None
     bench.tree.move_root(block.header, execution.state)
     bench.tree.add(far)
     assert bench.tree.block(block_hash(far.header)) is None
+
+
+def test_a_long_line_of_blocks_that_were_never_executed_is_executed_at_once() -> None:
+    """What is proposed while a node is behind waits for its parents; there may be thousands."""
+    builder, behind = Bench(), Bench()
+    block: Block | None = None
+    for number in range(1, sys.getrecursionlimit() + 1):
+        now = Now(0, CREATED_MS + number * START.limits.heartbeat_ms)
+        block = builder.propose(number, block, now)
+        behind.tree.add(block)
+    assert block is not None
+    executed = behind.tree.execute(block_hash(block.header))
+    assert executed is not None
+    assert executed.state.entries.root == block.header.state_root
