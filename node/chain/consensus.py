@@ -255,13 +255,13 @@ class ConsensusService:
             self._tree.add(block)
         key = self._key
         self.is_learner = key is None or self._journal.is_lost or committee.index(key.public) is None
-        is_first = head.finality is None or head.header.epoch != committee.epoch
+        finality = head.finality if head.header.epoch == committee.epoch else None
         machine = Simplex(
             committee=committee,
             limits=self._ledger.state.limits,
             chain=self._tree,
             root=head.header,
-            root_certificate=None if is_first or head.finality is None else head.finality.certificate,
+            root_certificate=None if finality is None else finality.certificate,
             key=None if self.is_learner else key,
             record=record,
             certificates=certificates,

@@ -134,7 +134,7 @@ class MemberServices:
 
     def _members(self) -> list[PublicKey]:
         """The other members that are connected."""
-        members = set(self._ledger.state.roster.members)
+        members = {member.id_key for member in self._ledger.membership.members}
         return [peer for peer in self._transport.connected() if peer in members]
 
     def _note_seen(self) -> None:
