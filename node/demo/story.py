@@ -68,7 +68,7 @@ class Story:
             nursery.start_soon(stage.each_clinic, lambda one: one.ask("start"))
         for one in made["members"]:
             self.ids[one["name"]] = one["id"]
-        await stage.each_clinic(self._meets_all)
+        await stage.each_clinic(self.meets_all)
         status = await first.status()
         return f"{status['members']} validators, quorum {status['quorum']}"
 
@@ -153,7 +153,7 @@ class Story:
                     break
                 await trio.sleep(POLL_S)
         _require(len(heights) == len(roots) == 1, f"the clinics differ: heights {heights}, roots {roots}")
-        await self._meets_all(issuer)
+        await self.meets_all(issuer)
         times = await self._times_to_refuse("asks the one that came back", wanted=self.issuer)
         return f"height {heights.pop()}, state root {roots.pop()[:16]}… at all four; refused after {times}"
 
@@ -186,7 +186,7 @@ class Story:
     def _clinic(self, name: str) -> Actor:
         return self.stage.clinics[name]
 
-    async def _meets_all(self, clinic: Actor) -> None:
+    async def meets_all(self, clinic: Actor) -> None:
         """Waits until a clinic reaches all others and may serve."""
         status: dict[str, Any] = {}
         with trio.move_on_after(PATIENCE_S):
