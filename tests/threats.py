@@ -36,6 +36,10 @@ THREATS: Final = (
         (
             CLINIC + "test_no_frame_makes_a_service_fail",
             CLINIC + "test_malformed_gossip_costs_a_member_its_connection",
+            CLINIC + "test_spoiled_gossip_keeps_its_member_out_before_twenty_connections",
+            CLINIC + "test_spoiled_requests_make_no_service_fail",
+            "fuzz/test_gossip.py::test_a_hundred_thousand_spoiled_messages_of_gossip_stop_nothing",
+            "fuzz/test_muxer.py::test_spoiled_frames_of_the_muxer_end_their_connection_and_nothing_else",
             CLINIC + "test_negotiation_that_is_no_text_costs_only_its_stream",
             GUARDS + "test_a_senseless_answer_to_a_stream_of_ours_fails_that_request_only",
             OFFENDERS + "test_a_stranger_that_offends_too_often_is_kept_out_until_it_is_forgiven",

@@ -5,7 +5,7 @@ has answered something sent afterwards. Whoever calls then checks that the node 
 Frames and lines are made by hand, so that they can be wrong.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -184,6 +184,24 @@ async def send_on(target: Target, seed: bytes, protocol: str, octets: bytes) -> 
         await attacker.frame(DATA, FIN, stream, octets)
         await _until_stream_ends(attacker, stream)
         return True
+
+
+async def throw(target: Target, seed: bytes, protocol: str, messages: Iterator[bytes]) -> int | None:
+    """One connection on which one message after the other is thrown, each on a stream of its own, until the
+    node has cut it or there is none left: how many. None where the node takes no connection at all."""
+    thrown, is_in = 0, False
+    try:
+        async with attack_as(target, seed) as attacker:
+            is_in = True
+            for octets in messages:
+                thrown += 1
+                stream = await attacker.open_protocol(protocol)
+                if stream is not None:
+                    await attacker.frame(DATA, FIN, stream, octets)
+                    await attacker.settle()
+    except GONE:
+        pass
+    return thrown if is_in else None
 
 
 async def send_frames(

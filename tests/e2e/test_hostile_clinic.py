@@ -4,6 +4,7 @@ After every attack the clinic is the same process, fresh, not much larger, shows
 client and serves a record to a reader with a grant.
 """
 
+import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -23,9 +24,24 @@ from protocol.transactions import Content
 from tests.e2e import hostile
 from tests.e2e.clinics import member_of
 from tests.e2e.siege import Siege, besieged, identities
+from tests.fuzz import protobuf
+from tests.fuzz.doors import DECODERS
+from tests.fuzz.mutate import mutate
+from tests.fuzz.test_doors import SEED, told
 
 PROTOCOLS = ("consensus", "submit", "blocks", "blob", "audit", "light")
 BUSY = 8  # attackers at the same time
+ROUNDS, SPOILED_MAX, CONNECTIONS_BEFORE_BLOCK = 2, 2_000, 20
+THROWN = 40  # spoiled requests on each protocol
+SERVED = {
+    "consensus": ("protocol.messages.consensus.decode_consensus",),
+    "submit": ("protocol.messages.submit.decode_submit_request",),
+    "blocks": ("protocol.messages.blocks.decode_question",),
+    "blob": ("protocol.messages.blob.decode_blob_question",),
+    "audit": ("protocol.messages.audit.decode_audit_ask",),
+    "light": ("protocol.messages.light.decode_light_question",),
+    "members": ("protocol.messages.members.decode_members",),
+}
 FAR = 2**63 - 1
 NOTHING = BlockHash(bytes(HASH_BYTES))
 NO_SIGNATURE = bytes(SIGNATURE_BYTES)
@@ -121,6 +137,41 @@ async def test_no_frame_makes_a_service_fail(siege: Siege, who: str, protocol: s
             await siege.forgive()
         is_open = await hostile.send_on(siege.target, seed, name, octets)
         assert is_open == (who == "member" or protocol not in ("consensus", "blocks"))
+    await siege.check()
+
+
+async def test_spoiled_gossip_keeps_its_member_out_before_twenty_connections(siege: Siege) -> None:
+    """A slice of what `fuzz/test_gossip.py` throws at the transport alone, by the same seed."""
+    dice = random.Random(f"{SEED}/clinic")
+    pool = protobuf.samples(siege.prefix + "blocks", siege.rogue, b"news")
+    await siege.forgive()
+    async with siege.in_use():
+        for _ in range(ROUNDS):
+            spoiled = protobuf.frames(dice, pool, SPOILED_MAX)
+            connections = 0
+            while await hostile.throw(siege.target, siege.rogue, hostile.MESHSUB, spoiled):
+                connections += 1
+                assert connections <= CONNECTIONS_BEFORE_BLOCK, told("it still comes in")
+            offender = await siege.require_named(siege.rogue, "")
+            assert offender.blocked_until is not None
+            await siege.forgive()
+    await siege.check()
+
+
+async def test_spoiled_requests_make_no_service_fail(siege: Siege) -> None:
+    dice = random.Random(f"{SEED}/services")
+    async with siege.in_use():
+        for protocol, doors in SERVED.items():
+            pool = [door.sample(dice) for door in DECODERS if door.function in doors]
+            assert len(pool) >= 1
+            spoiled = iter([framed(mutate(dice, dice.choice(pool), pool)) for _ in range(THROWN)])
+            left = True
+            while left:
+                await siege.forgive()
+                thrown = await hostile.throw(
+                    siege.target, siege.rogue, f"{siege.prefix}{protocol}/1", spoiled
+                )
+                left = bool(thrown)
     await siege.check()
 
 

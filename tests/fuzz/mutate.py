@@ -284,12 +284,11 @@ def _inside(dice: random.Random, raw: bytes, pool: Sequence[bytes]) -> bytes:
     return put(raw, token, header("bin", len(inner)) + inner)
 
 
+BYTE_ACTS: Final[tuple[Act, ...]] = (_flip, _set, _cut, _insert, _take_out)
+"""Those that need to know nothing of the form."""
+
 ACTS: Final[tuple[Act, ...]] = (
-    _flip,
-    _set,
-    _cut,
-    _insert,
-    _take_out,
+    *BYTE_ACTS,
     _graft,
     _replace,
     _lie,
