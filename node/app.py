@@ -333,7 +333,7 @@ def _identity(keys: ClinicKeys | WalletKeys) -> PublicKey:
         case ClinicKeys():
             return SigningKey(keys.identity_seed).public
         case WalletKeys():
-            return wallet_id(HotMaster(keys.hot_master))
+            return wallet_id(HotMaster(keys.hot_masters[0]))
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -111,7 +111,7 @@ def initialise(
     if is_shown:
         show_words(words, SystemEntropy())
     _make(data_dir, files, wallet, secret)
-    name = wallet_id(HotMaster(wallet.hot_master))
+    name = wallet_id(HotMaster(wallet.hot_masters[0]))
     _report(config, name, files, flags=flags, words="" if is_shown else words, is_json=is_json)
 
 
@@ -133,7 +133,7 @@ def _new_wallet() -> tuple[str, WalletKeys]:
     """The 24 words, which nothing keeps, and what the device keeps."""
     root = SystemEntropy().bytes(ENTROPY_BYTES)
     hashes = next_key_hashes(cold_master(root), 0, NEXT_KEY_HASHES)
-    return words_of(root), WalletKeys(hot_master(root).secret, hashes)
+    return words_of(root), WalletKeys((hot_master(root).secret,), hashes)
 
 
 def _card(config: Config, keys: ClinicKeys) -> bytes:

@@ -18,11 +18,10 @@ from nacl.secret import SecretBox
 
 from node.ports import Entropy
 from node.store.durable import create_durably, read_private, replace_durably
-from protocol.blocks import NetworkId
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Code, Malformed, UserError
 from protocol.keys import SEED_BYTES, OpeningKey, SigningKey, hkdf
-from protocol.limits import GIB, KIB, MIB
+from protocol.limits import DEVICES_MAX, GIB, KIB, MIB
 
 KEY_FILE_BYTES_MAX: Final = MIB
 PASSPHRASE_BYTES_MAX: Final = 4 * KIB
@@ -65,13 +64,17 @@ class NextVoteKey(Wire, frozen=True):
 
 
 class WalletKeys(Wire, frozen=True):
-    """What a patient's device holds: the hot master, and hashes of next keys it cannot derive."""
+    """What a patient's device holds: hot masters, and hashes of next keys that it cannot derive.
+
+    `hot_masters` are those of her devices by number, this one's last: records that were not rotated yet
+    still have keys of an earlier one. The hashes are those of the indices from `first_hash` on.
+    """
 
     KIND: ClassVar[str] = "wallet"
 
-    hot_master: Seed
+    hot_masters: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=DEVICES_MAX)]
     next_key_hashes: tuple[Hash, ...]
-    network: NetworkId | None = None
+    first_hash: int = 0
 
     def __repr__(self) -> str:
         return "WalletKeys(…)"

@@ -82,6 +82,13 @@ ARMOUR_BYTES_MAX = 128 * KIB  # of a file in text armour, before its text form
 ENROLMENT_LIFE_MS_MAX = 366 * DAY_MS
 HOLDERS = 3  # k: the issuing clinic and the best k - 1 others
 
+# A patient's wallet.
+DEVICES_MAX = 64  # hot masters that one set of words has given; each phone that is lost takes one
+KEY_GAP_MAX = 512  # unused indices in a row after which the search for a patient's keys ends
+KEY_SKIP = 128  # indices that a device leaves out after a restore: the lost one may have given them away
+LOOKUP_CLINICS_MAX = 2  # asked about one key, where all is well
+RECORDS_LOOKED_AFTER = 8  # of those known, looked up again each time: another device may have changed them
+
 # Blobs on their way, and what is written down about them.
 RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB
 SYNC_BYTES = 16 * MIB  # of ciphertext, at most, that a power cut may take back

@@ -43,7 +43,9 @@ from protocol.messages.light import (
     decode_light_question,
 )
 from protocol.messages.submit import SubmitReply, decode_submit_request
+from protocol.ownership import prove_ownership
 from protocol.roll import prove_roll
+from protocol.state import LedgerState
 from protocol.transactions import TransactionId
 
 LIGHT = "light"
@@ -178,19 +180,19 @@ class Gateway:
         if request.nonce != nonce:
             raise Malformed("the request is not under the nonce given on this stream")
         proof = encode(OwnedProof(self._server, request.nonce))
+        height, state = self._ledger.height, self._ledger.state
         owned: list[Owned | None] = []
         for key, signature in zip(request.keys, request.signatures, strict=True):
+            await trio.lowlevel.checkpoint()
             is_theirs = verify(key, OWNED, self._network, proof, signature)
-            owned.append(await self._owned_by(key) if is_theirs else None)
-        return OwnedReply(tuple(owned))
+            owned.append(self._owned_by(key, state) if is_theirs else None)
+        return OwnedReply(height, tuple(owned))
 
-    async def _owned_by(self, key: PublicKey) -> Owned | None:
-        """What a mint gave to `key`. Keys that a rotation or transfer gave are not found this way yet."""
-        held = self._ledger.state.owner_key(key)
-        token = None if held is None or held.generation else self._ledger.state.token(held.token)
-        if held is None or token is None:
-            return None
-        given = (await self._located([TransactionId(held.token)]))[0]
-        if given is None:
-            return None
-        return Owned(given, self._ledger.sealed(held.token, token.sealed_key_hash) or b"")
+    def _owned_by(self, key: PublicKey, state: LedgerState) -> Owned:
+        """What `state` says of `key`; the sealed key is for whoever owns the token now."""
+        held = state.owner_key(key)
+        token = None if held is None else state.token(held.token)
+        sealed_key = None
+        if held is not None and token is not None and token.owner_key == key:
+            sealed_key = self._ledger.sealed(held.token, token.sealed_key_hash)
+        return Owned(prove_ownership(state, key), sealed_key or b"")

@@ -8,6 +8,7 @@ from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
+from node.light.lookups import Lookups
 from node.light.members import Members
 from node.light.my import My
 from node.light.sharing import Sharing
@@ -47,6 +48,7 @@ class LightClient:
         )
         self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
         self.wallet = Wallet(keys=keys, store=store)
+        lookups = Lookups(chain=self.chain, clinics=self.clinics)
         sharing = Sharing(
             chain=self.chain,
             clinics=self.clinics,
@@ -60,7 +62,7 @@ class LightClient:
             clinics=self.clinics,
             members=Members(chain=self.chain, clinics=self.clinics),
             wallet=self.wallet,
-            discovery=Discovery(chain=self.chain, clinics=self.clinics, wallet=self.wallet),
+            discovery=Discovery(lookups=lookups, wallet=self.wallet),
             sharing=sharing,
             who=Who(clinics=self.clinics, wallet=self.wallet, network=self.chain.network),
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),

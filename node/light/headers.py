@@ -63,7 +63,11 @@ class LightChain:
         return None if raw is None else decode(Header, raw, limit=limits.KIB)
 
     def is_fresh(self) -> bool:
-        return self.age_ms() < self.limits.max_stale_default_ms
+        return self.is_recent(self.head.header)
+
+    def is_recent(self, header: Header) -> bool:
+        """Whether what is proven against this header may be taken for the present."""
+        return self._clock.wall_ms() - header.time_ms < self.limits.max_stale_default_ms
 
     async def require_fresh(self) -> None:
         """Waits until the head is fresh.

@@ -95,7 +95,7 @@ class My:
             token=record.token,
             content=record.content,
             content_key=opened.content_key,
-            signer=self._wallet.owner_key(record.index),
+            signer=self._wallet.owner_key(record),
             grant_body=b"",
             purpose=OWNER_PURPOSE,
             user=OWNER,

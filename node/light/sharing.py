@@ -69,8 +69,7 @@ class Sharing:
 
     async def stop(self, grant: OwnGrant) -> Stopped:
         """Ends `grant` at every clinic that can be reached, at sight, and then for good."""
-        record = self._wallet.record(grant.token.hex())
-        owner = self._wallet.owner_key(record.index)
+        owner = self._wallet.owner_key(self._wallet.record(grant.token.hex()))
         raw = sign_transaction(Revoke(grant.token, grant.grant_id), (owner,), self._chain.network)
         took = await self._transactor.submit_everywhere(Submission(raw, b""))
         name = transaction_id(raw)
@@ -116,7 +115,8 @@ class Sharing:
     def item(self, grant: OwnGrant) -> GrantItem:
         """As the contract shows a grant."""
         body = decode_grant_body(grant.body, self._chain.limits)
-        label = self._wallet.open(self._wallet.record(grant.token.hex())).label
+        record = self._wallet.record_of(grant.token)
+        title = "" if record is None or not record.sealed_key else self._wallet.open(record).label.title
         return GrantItem(
             grant=grant.grant_id.hex(),
             token=grant.token.hex(),
@@ -127,7 +127,7 @@ class Sharing:
             final=bool(grant.height),
             state=self.state(grant),
             grantee_name=self._clinics.name_of(grant.grantee),
-            title=label.title,
+            title=title,
             actions=body.actions,
             max_stale_s=body.max_stale_s,
         )
@@ -160,7 +160,7 @@ class Sharing:
             entropy=self._entropy.bytes(32),
         )
         transaction = Grant(record.token, name, sealed_hash(sealed))
-        owner = self._wallet.owner_key(record.index)
+        owner = self._wallet.owner_key(record)
         raw = sign_transaction(transaction, (owner,), self._chain.network)
         grant = OwnGrant(name, record.token, grantee.id_key, encode(body), transaction_id(raw), 0, 0)
         return grant, Submission(raw, sealed)

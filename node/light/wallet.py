@@ -6,7 +6,8 @@ with the hot master when needed.
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
+from enum import IntEnum
+from typing import Protocol, TypeVar
 
 from node.keystore import WalletKeys
 from node.ports import Store
@@ -27,23 +28,50 @@ _ENTRY_BYTES_MAX = 8 * limits.KIB
 ID_PREFIX_CHARS_MIN = 6
 
 
-class Offer(Wire, frozen=True):
-    """Keys given out in a receive code, to which nothing was minted yet as far as is known."""
+class RecordState(IntEnum):
+    """What became of a record, as the ledger proved it last."""
 
+    OWNED = 1
+    GONE = 2  # another owner has it now
+    ERASED = 3
+
+
+class Keyed(Protocol):
+    """What names one pair of hot keys: the device's number and the index."""
+
+    @property
+    def device(self) -> int: ...
+
+    @property
+    def index(self) -> int: ...
+
+
+class Offer(Wire, frozen=True):
+    """Keys given out that own nothing yet as far as is known: in a receive code, or for a new generation.
+
+    `knower` is a clinic that knows the owner key already, or empty where none does.
+    """
+
+    device: int
     index: int
-    issuer: PublicKey
+    knower: PublicKey
     not_after_ms: int
 
 
 class OwnRecord(Wire, frozen=True):
-    """A token of ours, shown to be final at `height`. `sealed_key` opens with the keys of `index`."""
+    """A token of ours. `sealed_key` opens with the keys of `device` and `index`, which the token had in
+    `generation`; what is said here was proven after the final block of `seen_height`."""
 
     token: TokenId
+    device: int
     index: int
+    generation: int
     issuer: PublicKey
     content: Content
     sealed_key: bytes
-    height: int
+    minted_height: int
+    state: int
+    seen_height: int
 
 
 class OwnGrant(Wire, frozen=True):
@@ -62,14 +90,18 @@ class Wallet:
     """The patient's keys and what they were used for, in the light client's store."""
 
     def __init__(self, *, keys: WalletKeys, store: Store) -> None:
-        self._hot, self._next_hashes = HotMaster(keys.hot_master), keys.next_key_hashes
-        self._store = store
+        self.keys, self._store = keys, store
 
-    def owner_key(self, index: int) -> SigningKey:
-        return owner_key(self._hot, index)
+    @property
+    def device(self) -> int:
+        """The number of this device: new keys come from its hot master."""
+        return len(self.keys.hot_masters) - 1
 
-    def opening_key(self, index: int) -> OpeningKey:
-        return opening_key(self._hot, index)
+    def owner_key(self, keyed: Keyed) -> SigningKey:
+        return owner_key(self._hot(keyed.device), keyed.index)
+
+    def opening_key(self, keyed: Keyed) -> OpeningKey:
+        return opening_key(self._hot(keyed.device), keyed.index)
 
     # Enrolments.
 
@@ -81,43 +113,81 @@ class Wallet:
         Raises:
             UserError: LIMIT, where the pool of next-key hashes is used up.
         """
-        first = int.from_bytes(self._store.get(_NEXT) or b"", "big")
-        if first + count > len(self._next_hashes):
+        hot = self._hot(self.device)
+        return [
+            enrol(hot, one.index, self.next_key_hash(one), issuer, not_after_ms, network)
+            for one in self.offer(issuer, count, not_after_ms)
+        ]
+
+    def offer(self, knower: PublicKey, count: int, not_after_ms: int) -> list[Offer]:
+        """Keys under `count` fresh indices, which are used from now on.
+
+        Raises:
+            UserError: LIMIT, where the pool of next-key hashes is used up.
+        """
+        first, pool = self.next_index, self.keys
+        if not pool.first_hash <= first or first + count > pool.first_hash + len(pool.next_key_hashes):
             raise UserError(
                 "this wallet's pool of one-time keys is used up",
-                "refill it with the 24 words",
+                "refill it with the 24 words: chartmesh keys refill",
                 code=Code.LIMIT,
             )
-        indices = range(first, first + count)
-        puts = [(_key(_OFFER, _index(i)), encode(Offer(i, issuer, not_after_ms))) for i in indices]
+        made = [Offer(self.device, first + at, knower, not_after_ms) for at in range(count)]
+        puts = [(_offer_key(one), encode(one)) for one in made]
         self._store.write([*puts, (_NEXT, (first + count).to_bytes(8, "big"))], sync=True)
-        return [enrol(self._hot, i, self._next_hashes[i], issuer, not_after_ms, network) for i in indices]
+        return made
+
+    @property
+    def next_index(self) -> int:
+        """The lowest index that was never used on this device."""
+        return int.from_bytes(self._store.get(_NEXT) or b"", "big")
+
+    def next_key_hash(self, keyed: Keyed) -> bytes:
+        """What a token with these keys commits to. The pool holds it: see `offer`."""
+        return self.keys.next_key_hashes[keyed.index - self.keys.first_hash]
 
     def offers(self) -> list[Offer]:
-        """Keys given out and not minted to yet, in order of use."""
-        return list(self._entries(Offer, _OFFER))
+        """Keys given out that own nothing yet, in order of use."""
+        return sorted(self._entries(Offer, _OFFER), key=lambda one: one.index)
+
+    def drop_offer(self, offer: Offer) -> None:
+        """Forgets keys that nothing can be given to any more."""
+        self._store.write([], [_offer_key(offer)], sync=True)
 
     # Records.
 
-    def add_record(self, record: OwnRecord) -> None:
-        """A mint to one of our offers was shown to be final."""
-        self._store.write(
-            [(_key(_RECORD, record.token), encode(record))],
-            [_key(_OFFER, _index(record.index))],
-            sync=True,
+    def put_record(self, record: OwnRecord) -> None:
+        """What the ledger proved of a token that keys of ours were given. What was proven of a later
+        generation or a later block stands."""
+        known = self.record_of(record.token)
+        is_newer = known is None or (known.generation, known.seen_height) <= (
+            record.generation,
+            record.seen_height,
         )
+        puts = [(_key(_RECORD, record.token), encode(record))] if is_newer else []
+        self._store.write(puts, [_offer_key(record)], sync=True)
 
     def records(self) -> list[OwnRecord]:
-        """All tokens, the oldest first."""
-        return sorted(self._entries(OwnRecord, _RECORD), key=lambda item: (item.height, item.index))
+        """The tokens that are ours now, the oldest first."""
+        owned = (one for one in self.all_records() if one.state == RecordState.OWNED)
+        return sorted(owned, key=lambda item: (item.minted_height, item.token))
+
+    def all_records(self) -> list[OwnRecord]:
+        """Also those that were given away or erased, in no order of use."""
+        return list(self._entries(OwnRecord, _RECORD))
+
+    def record_of(self, token: TokenId) -> OwnRecord | None:
+        """What is known of a token, whatever became of it."""
+        raw = self._store.get(_key(_RECORD, token))
+        return None if raw is None else decode(OwnRecord, raw, limit=_ENTRY_BYTES_MAX)
 
     def record(self, prefix: str) -> OwnRecord:
-        """The record whose token begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
+        """The record of ours whose token begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
         return _one_of(prefix, "record", {item.token.hex(): item for item in self.records()})
 
     def open(self, record: OwnRecord) -> SealedKey:
         """The content key and label. Raises UserError STORE_DAMAGED where the box is not for our key."""
-        opened = open_key(self.opening_key(record.index), record.sealed_key)
+        opened = open_key(self.opening_key(record), record.sealed_key)
         if opened is None:
             raise UserError(
                 "the record's key does not open: its clinic sealed it to another key or damaged it",
@@ -137,6 +207,9 @@ class Wallet:
     def grant(self, prefix: str) -> OwnGrant:
         """The grant whose id begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
         return _one_of(prefix, "share", {item.grant_id.hex(): item for item in self.grants()})
+
+    def _hot(self, device: int) -> HotMaster:
+        return HotMaster(self.keys.hot_masters[device])
 
     def _entries(self, kind: type[R], prefix: bytes) -> Iterator[R]:
         for _, raw in self._store.iterate(layout.wallet(prefix)):
@@ -170,5 +243,5 @@ def _key(prefix: bytes, name: bytes) -> bytes:
     return layout.wallet(prefix + name)
 
 
-def _index(index: int) -> bytes:
-    return index.to_bytes(8, "big")
+def _offer_key(keyed: Keyed) -> bytes:
+    return _key(_OFFER, keyed.device.to_bytes(2, "big") + keyed.index.to_bytes(8, "big"))

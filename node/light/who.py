@@ -73,7 +73,7 @@ class Who:
         return items
 
     async def _ask(self, peer: PublicKey, records: Sequence[OwnRecord], after: int) -> AuditReply:
-        keys = [self._wallet.owner_key(record.index) for record in records]
+        keys = [self._wallet.owner_key(record) for record in records]
 
         def sign(raw: bytes) -> bytes:
             nonce = decode(Nonce, raw, limit=limits.KIB).nonce
@@ -105,7 +105,7 @@ class Who:
     def _items(
         self, peer: PublicKey, records: Sequence[OwnRecord], entries: Sequence[AuditRecord]
     ) -> list[AccessItem]:
-        own = {self._wallet.owner_key(record.index).public for record in records}
+        own = {self._wallet.owner_key(record).public for record in records}
         titles = {record.token: self._wallet.open(record).label.title for record in records}
         sent = {entry.about: entry.bytes for entry in entries if entry.event == AuditEvent.OUTCOME}
         items: list[AccessItem] = []

@@ -12,6 +12,7 @@ from protocol.epochs import Opening
 from protocol.errors import Malformed
 from protocol.invitations import SignedInvitation
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
+from protocol.ownership import Ownership
 from protocol.roll import Roll
 from protocol.transactions import TransactionId
 
@@ -66,8 +67,8 @@ class LocateReply(Wire, frozen=True, tag=4):
 
 
 class OwnedRequest(Wire, frozen=True, tag=5):
-    """Asks for what was minted to, or rotated to, one-time owner keys. Each key signs (see
-    `OwnedProof`), so that nobody else learns whether a key owns something."""
+    """Asks what one-time owner keys own, whatever gave it to them. Each key signs (see `OwnedProof`),
+    so that nobody else learns whether a key owns something."""
 
     nonce: bytes
     keys: tuple[PublicKey, ...]
@@ -82,15 +83,17 @@ class OwnedProof(Wire, frozen=True):
 
 
 class Owned(Wire, frozen=True):
-    """The transaction that gave the key its token, where it is final, and the sealed content key."""
+    """What the state says of a key, and the sealed content key where it is the token's owner."""
 
-    given: Located
+    ownership: Ownership
     sealed_key: bytes
 
 
 class OwnedReply(Wire, frozen=True, tag=6):
-    """One entry for each key asked for, in order; None where it owns nothing here."""
+    """One entry for each key asked for, in order, after the final block of `height`; None where the key's
+    signature is not right."""
 
+    height: int
     owned: tuple[Owned | None, ...]
 
 

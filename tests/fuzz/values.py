@@ -15,6 +15,7 @@ import msgspec
 
 import node
 import protocol
+from node import keystore
 from protocol import (
     access,
     blocks,
@@ -254,6 +255,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     light.OwnedRequest: lambda maker, fields: {
         name: value for name, value in _asked(maker, fields).items() if name != "tokens"
     },
+    keystore.WalletKeys: lambda maker, _fields: {"hot_masters": maker.hashes()},
     members.Accusations: lambda maker, _fields: {"evidence": maker.some(evidence.Evidence)},
     members.Changes: lambda maker, _fields: {"changes": maker.some(pending.PendingChange)},
     members.Hello: lambda _maker, _fields: {"software": "0.1.0"},

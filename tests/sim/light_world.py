@@ -107,7 +107,7 @@ def someone_new(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | N
         entropy=SimEntropy("patient"),
         offload=InlineOffload(),
         genesis=cluster.genesis,
-        keys=WalletKeys(hot_master(ENTROPY).secret, hashes),
+        keys=WalletKeys((hot_master(ENTROPY).secret,), hashes),
     )
     return Someone(store, transport, patient)
 

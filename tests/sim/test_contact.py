@@ -43,7 +43,7 @@ def test_a_revocation_heard_from_another_is_told_to_whoever_connects_later() -> 
             apart = {(a, b) for a in everyone for b in everyone if a != b}
             network.set_cuts(apart - {(first, second), (second, first)})
             await trio.sleep(10)
-            owner = someone.wallet.owner_key(someone.wallet.records()[0].index)
+            owner = someone.wallet.owner_key(someone.wallet.records()[0])
             name = TokenId(token), GrantId(bytes.fromhex(grant.grant))
             raw = sign_transaction(Revoke(*name), (owner,), someone.chain.network)
             await services(cluster.nodes[0]).submissions.submit(raw, b"", sender=b"a patient")

@@ -108,7 +108,7 @@ def test_a_revocation_counts_although_no_room_is_left_for_it(monkeypatch: pytest
         monkeypatch.setattr(limits, "MEMPOOL_PER_SENDER_MAX", 0)
         own = services(cluster.nodes[3])
         names = [GrantId(bytes.fromhex(grant.grant)) for grant in grants]
-        owner = someone.wallet.owner_key(someone.wallet.records()[0].index)
+        owner = someone.wallet.owner_key(someone.wallet.records()[0])
         network_id = someone.chain.network
         raws = [sign_transaction(Revoke(TokenId(token), name), (owner,), network_id) for name in names]
         await own.submissions.receive(cluster.nodes[1].identity, [Submission(raw, b"") for raw in raws])

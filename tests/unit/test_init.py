@@ -184,9 +184,9 @@ def test_a_light_client_gets_a_wallet_and_tells_its_words_once(
     assert made.status == 0, made.err
     root = entropy_of(made.document["words"])
     wallet = load_keyfile(paths.keyfile(home), WalletKeys, None)
-    assert wallet.hot_master == hot_master(root).secret
+    assert wallet.hot_masters == (hot_master(root).secret,)
     assert wallet.next_key_hashes == next_key_hashes(cold_master(root), 0, len(wallet.next_key_hashes))
-    assert made.document["id"] == wallet_id(HotMaster(wallet.hot_master)).hex()
+    assert made.document["id"] == wallet_id(HotMaster(wallet.hot_masters[0])).hex()
     config = load_config(None, {}, {"node.data_dir": home})
     assert [clinic.name for clinic in config.network.clinics] == ["b"]
     kept, given = load_genesis(config.network.genesis), load_genesis(genesis)

@@ -24,7 +24,7 @@ from protocol.limits import GIB
 
 ENTROPY = SystemEntropy()
 CLINIC = ClinicKeys(b"i" * 32, b"v" * 32, b"e" * 32, b"r" * 32, 7)
-WALLET = WalletKeys(b"h" * 32, tuple(bytes((number,)) * 32 for number in range(256)))
+WALLET = WalletKeys((b"h" * 32,), tuple(bytes((number,)) * 32 for number in range(256)))
 
 
 @pytest.fixture
