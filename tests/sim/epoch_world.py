@@ -2,80 +2,38 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import trio
 
-from node.chain.gateway import Gateway
-from node.chain.ledger import Head, StoredOpening
+from node.chain.ledger import Head
 from node.chain.services import LedgerServices
 from node.clinic import Clinic
-from node.ports import Ports
 from node.store import layout
-from node.store.memory import MemoryVoteFile
-from protocol.blocks import (
-    Block,
-    Committee,
-    Finality,
-    Genesis,
-    Header,
-    Phase,
-    Statement,
-    block_hash,
-    decode_block,
-    genesis_committee,
-    network_id,
-    sign_card,
-)
+from protocol.blocks import Committee, Header, Phase, Statement, block_hash, genesis_committee
 from protocol.chain import genesis_header
-from protocol.codec import decode, digest, encode
-from protocol.epochs import next_committee
+from protocol.codec import decode
 from protocol.errors import Rejected
-from protocol.finality import verify_final
-from protocol.keys import PublicKey, SigningKey
+from protocol.keys import PublicKey
 from protocol.limits import MIB
-from protocol.membership import Admit, Approved, Promote, Remove, RotateVoteKey, Suspend, accept_terms
+from protocol.membership import Approved, Promote, Remove, Suspend
 from protocol.messages.consensus import Proposal, Vote, decode_consensus
-from protocol.messages.light import JoinReply
-from protocol.transactions import (
-    TransactionId,
-    approved_transaction,
-    sign_body,
-    sign_transaction,
-    transaction_id,
-)
-from tests.sim.clock import EPOCH_MS
-from tests.sim.disk import Disk
-from tests.sim.invariants import ChainCollector, FinalBlock, Said, VoteCollector
+from protocol.transactions import TransactionId, transaction_id
+from tests.sim.chains import final_chain, verified_committees
+from tests.sim.changes import FAR_MS, admission, approved, rotation
+from tests.sim.invariants import ChainCollector, Said, VoteCollector
+from tests.sim.ledger_story import build_ledger
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import BuildNode, Cluster, Seat, SimNode, seeded_seat
-from tests.sim.watch import final_block
+from tests.sim.nodes import BuildNode, Cluster, SimNode
 from tests.sim.world import Violation, World
 
-FAR_MS = EPOCH_MS + 10**9
 PATIENCE_S = 300.0
 LOOK_S = 0.5
-
-
-def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
-    """The ledger's services, and a gateway for light clients."""
-    services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
-    Gateway(
-        transport=ports.transport,
-        ledger=services.ledger,
-        submissions=services.submissions,
-        network=network_id(genesis),
-        entropy=ports.entropy,
-        join=lambda peer, request: JoinReply(False, False, 0, 0),
-    )
-    return services
 
 
 class Changing:
     """A cluster with `founders` in the genesis file and `later` clinics that are not members yet.
 
-    `validators` is what the changes enacted so far make of the committee, in the order of seats. What
-    `liars` say is not held against the keys that they claim.
+    What `liars` say is not held against the keys that they claim.
     """
 
     def __init__(
@@ -88,12 +46,7 @@ class Changing:
         build: BuildNode = build_ledger,
     ) -> None:
         self.network = SimNetwork(world)
-        self.cluster = Cluster(world, self.network, nursery, build, size=founders)
-        self.validators = list(self.cluster.nodes)
-        for index in range(founders, founders + later):
-            node = SimNode(self.cluster, seeded_seat(index))
-            self.cluster.nodes.append(node)
-            self.network.name(node.identity, node.name)
+        self.cluster = Cluster(world, self.network, nursery, build, size=founders, later=later)
         self.enacted: dict[TransactionId, int] = {}
         self.liars: set[PublicKey] = set()
         self._said: list[tuple[Statement, int | PublicKey]] = []
@@ -104,16 +57,20 @@ class Changing:
     def nodes(self) -> list[SimNode]:
         return self.cluster.nodes
 
+    @property
+    def validators(self) -> list[SimNode]:
+        return self.cluster.validators
+
     # Changes. Each returns the height at which it is final, however long and through whatever it takes.
 
     async def admit(self, node: SimNode) -> int:
-        seat, genesis = node.seat, self.cluster.genesis
-        card = sign_card(seat.member(), seat.id_key, seat.vote_key)
-        accepted = accept_terms(genesis.terms_hash, seat.id_key, network_id(genesis))
-        return await self._approve(Admit(card, genesis.terms_hash, accepted, FAR_MS))
+        height = await self._approve(admission(self.cluster, node))
+        self.cluster.followers.append(node)
+        return height
 
     async def promote(self, node: SimNode) -> int:
         height = await self._approve(Promote(node.identity, FAR_MS))
+        self.cluster.followers.remove(node)
         self.validators.append(node)
         return height
 
@@ -125,27 +82,19 @@ class Changing:
 
     async def rotate(self, node: SimNode) -> int:
         """A new vote key: the node starts again with it, and with a vote file of its own."""
-        key = SigningKey(digest("sim-vote-again", node.seat.vote_key.public))
-        body = RotateVoteKey(node.identity, key.public)
-        raw = sign_transaction(body, (node.seat.id_key, key), self.cluster.network_id)
+        raw, key = rotation(self.cluster, node)
         height = await self.enact(raw)
-        was_up = node.is_up
-        node.crash()
-        node.seat = replace(node.seat, vote_key=key)
-        node.disk = replace(node.disk, votes=MemoryVoteFile())
-        if was_up:
-            node.start()
+        node.rekey(key)
         return height
 
     async def _approve(self, body: Approved, by: Sequence[SimNode] | None = None) -> int:
-        raw, network = encode(body), self.cluster.network_id
-        approvals = [sign_body(raw, node.seat.id_key, network) for node in by or self.validators]
-        return await self.enact(approved_transaction(body, approvals))
+        return await self.enact(approved(self.cluster, body, by or self.validators))
 
     async def _end(self, body: Remove | Suspend, node: SimNode) -> int:
         others = [one for one in self.validators if one is not node]
         height = await self._approve(body, others if len(others) > 1 else None)
-        self.validators = others
+        self.cluster.validators = others
+        self.cluster.ended.append(node)
         return height
 
     async def enact(self, raw: bytes) -> int:
@@ -231,44 +180,3 @@ class Changing:
                 self._said.append((statement, header.proposer))
             case _:
                 pass
-
-
-def final_chain(disk: Disk) -> list[FinalBlock]:
-    """What the invariants need to know of the final blocks on a disk."""
-    return [final_block(block) for block in chain(disk)]
-
-
-def chain(disk: Disk) -> list[Block]:
-    """The final blocks on a disk from height 1 on."""
-    blocks: list[Block] = []
-    while (raw := disk.ledger.get(layout.block(len(blocks) + 1))) is not None:
-        blocks.append(decode_block(raw))
-    return blocks
-
-
-def verified_committees(genesis: Genesis, disk: Disk) -> list[Committee]:
-    """The committees of all epochs on a disk, its whole chain verified from the genesis file on.
-
-    Raises:
-        RemoteProtocolError: some of it does not verify.
-    """
-    committees, root = [genesis_committee(genesis)], genesis_header(genesis)
-    waiting: list[Header] = []
-    for block in chain(disk):
-        header = block.header
-        if header.epoch != root.epoch and not waiting:
-            raw = disk.ledger.get(layout.opening(header.epoch))
-            assert raw is not None, "an epoch without its opening"
-            stored = decode(StoredOpening, raw, limit=MIB)
-            if header.epoch != committees[-1].epoch:
-                committees.append(next_committee(root, stored.opening))
-        waiting.append(header)
-        shown = disk.ledger.get(layout.finality(header.height))
-        if shown is not None:
-            verify_final(root, waiting, decode(Finality, shown, limit=MIB), committees[-1])
-            root, waiting = header, []
-    assert not waiting, "a head without its finality"
-    raw = disk.ledger.get(layout.opening(committees[-1].epoch + 1))
-    if raw is not None:
-        committees.append(next_committee(root, decode(StoredOpening, raw, limit=MIB).opening))
-    return committees

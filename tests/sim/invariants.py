@@ -8,6 +8,7 @@ Each check raises `Violation`.
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocol.blocks import BlockHash, Phase
 from protocol.errors import Malformed
@@ -82,12 +83,17 @@ class CertificateCollector:
         if place in self._nullified and place in self.finalized:
             raise Violation("L2", f"view {view} of epoch {epoch} is both finalized and nullified")
 
-    def check_chain(self, chain: Sequence["FinalBlock"]) -> None:
-        """Every finalized block up to the end of `chain` is in it."""
+    def check_chain(
+        self, chain: Sequence["FinalBlock"], tails: Mapping[BlockHash, BlockHash] | None = None
+    ) -> None:
+        """Every finalized block up to the end of `chain` is in it, or is a tail of one that closes its
+        epoch. `tails` names the closing block of each tail that was heard of."""
         blocks = {block.name for block in chain}
+        closing = {one.name for one, two in pairwise(chain) if one.epoch != two.epoch}
         last = (chain[-1].epoch, chain[-1].view) if chain else (0, 0)
         for place, name in self.finalized.items():
-            if place <= last and name not in blocks:
+            is_tail = tails is not None and tails.get(name) in closing
+            if place <= last and name not in blocks and not is_tail:
                 raise Violation("L2", f"the block finalized in view {place[1]} is not on the chain")
 
 
@@ -112,6 +118,11 @@ class ChainCollector:
         self.chain: dict[int, FinalBlock] = {}
         self._first_seen_at: dict[int, str] = {}
         self._heights: dict[str, int] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the highest block seen."""
+        return self.chain[max(self.chain)].epoch if self.chain else 0
 
     def height(self, node: str) -> int:
         """Up to where the blocks of `node` were seen."""
@@ -145,8 +156,35 @@ def _check_follows(parent: FinalBlock, block: FinalBlock) -> None:
         raise Violation("L8", f"the block at {block.height} does not extend the final one below")
     if block.time_ms <= parent.time_ms:
         raise Violation("L8", f"time goes back at {block.height}")
-    if (block.epoch, block.view) <= (parent.epoch, parent.view):
+    if block.view <= parent.view:
         raise Violation("L8", f"the view goes back at {block.height}")
+    if block.epoch not in (parent.epoch, parent.epoch + 1):
+        raise Violation("L8", f"epoch {block.epoch} follows epoch {parent.epoch} at {block.height}")
+
+
+class KeyCollector:
+    """Which vote keys have ended, by the final changes alone. L8: none counts in an epoch after that."""
+
+    def __init__(self, founders: Mapping[PublicKey, PublicKey]) -> None:
+        """`founders` are the vote keys of the first members by their identity keys."""
+        self._keys = dict(founders)
+        self._ended: dict[PublicKey, int] = {}
+
+    def admitted(self, member: PublicKey, vote_key: PublicKey) -> None:
+        self._keys[member] = vote_key
+
+    def ended(self, member: PublicKey, epoch: int, *, next_key: PublicKey | None = None) -> None:
+        """A final block of `epoch` ends the vote key of `member`, or changes it for `next_key`."""
+        self._ended.setdefault(self._keys[member], epoch)
+        if next_key is not None:
+            self._keys[member] = next_key
+
+    def check(self, epoch: int, signers: Iterable[PublicKey]) -> None:
+        """`signers` are the vote keys that a certificate of `epoch` counts."""
+        for key in signers:
+            if self._ended.get(key, epoch) < epoch:
+                where = f"epoch {self._ended[key]} is counted in epoch {epoch}"
+                raise Violation("L8", f"a vote key that ended in {where}: {key.hex()[:12]}")
 
 
 def check_acknowledged(

@@ -5,29 +5,42 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from node.chain.gateway import Gateway
 from node.chain.services import LedgerServices
 from node.ports import Ports
-from protocol.blocks import Genesis, Statement
+from protocol.blocks import Genesis, Statement, network_id
+from protocol.limits import NetworkLimits
+from protocol.messages.light import JoinReply
+from tests.sim.changes import Changes
 from tests.sim.clients import Client, Told
-from tests.sim.invariants import check_acknowledged, check_converged, check_evidence
+from tests.sim.light_world import someone_new
 from tests.sim.links import Weather
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import BuildNode, Cluster, Seat, Service
+from tests.sim.peace import Peace
 from tests.sim.profile import Profile
 from tests.sim.traitors import Traitor
 from tests.sim.watch import Watch
-from tests.sim.world import Violation, World
+from tests.sim.world import World
 
-LOOK_S = 0.5
 USUAL_SIZE = 4
 SHARE_MIN = 1 / 3
-PEACE_S = 60.0
+QUICK_ROTATION = NetworkLimits(rotation_interval_ms=20_000)
 
 
 def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
-    """The node as it is: the one place that knows how it is made of ports."""
-    return LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
+    """The ledger's services as they are, and a gateway for light clients."""
+    services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
+    Gateway(
+        transport=ports.transport,
+        ledger=services.ledger,
+        submissions=services.submissions,
+        network=network_id(genesis),
+        entropy=ports.entropy,
+        join=lambda peer, request: JoinReply(False, False, 0, 0),
+    )
+    return services
 
 
 def build_with_traitors(
@@ -43,6 +56,7 @@ def build_with_traitors(
         services = build_ledger(replace(ports, transport=transport), genesis, seat)
         # A node that hears its key contradict itself stops voting, for it cannot know who signs.
         vars(services.consensus)["_retire"] = shrug
+        transport.committee = lambda: services.consensus.machine.committee
         return services
 
     return build_one
@@ -53,23 +67,18 @@ async def shrug(statement: Statement) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def running(cluster: Cluster) -> list[LedgerServices]:
-    """The services of the honest nodes that run."""
-    lives = [node.life for node in cluster.honest() if node.life is not None]
-    return [life.service for life in lives if isinstance(life.service, LedgerServices)]
-
-
 @dataclass
 class LedgerStory:
     """Call it with a world. `for_s` is how long four nodes are tormented, and larger clusters shorter in
-    proportion, down to a third. `told` and `heights` say afterwards what happened, `node_s` for how many
-    simulated seconds its `size` nodes were watched, all of them together."""
+    proportion, down to a third. `told`, `heights` and `changes` (of members, by kind) say afterwards what
+    happened, `node_s` for how many simulated seconds its `size` founders were watched, all together."""
 
     for_s: float
     build: BuildNode = build_ledger
     profile: Profile | None = None
     told: Told = field(default_factory=Told)
     heights: list[int] = field(default_factory=list)
+    changes: dict[str, int] = field(default_factory=dict)
     size: int = 0
     node_s: float = 0.0
 
@@ -86,49 +95,38 @@ class LedgerStory:
         traitors = dice.sample(range(profile.size), profile.traitors)
         async with trio.open_nursery() as nursery:
             network = SimNetwork(world, Weather(tick_ms=profile.tick_ms))
-            build = build_with_traitors(self.build, traitors, profile, world)
-            cluster = Cluster(world, network, nursery, build, size=profile.size, traitors=traitors)
+            cluster = Cluster(
+                world,
+                network,
+                nursery,
+                build_with_traitors(self.build, traitors, profile, world),
+                size=profile.size,
+                later=profile.newcomers,
+                limits=QUICK_ROTATION if profile.newcomers else None,
+                traitors=traitors,
+            )
             watch = Watch(cluster)
+            leavers = dice.sample(range(profile.size + profile.newcomers), profile.leavers)
+            changes = Changes(cluster, leavers) if profile.newcomers else None
+            stay = [node for node in cluster.honest() if node in cluster.validators]
+            stay = [node for node in stay if node.seat.index not in leavers]
             clients = [
-                Client(cluster, world.dice(f"client/{number}"), self.told, pause_s=profile.pause_s)
-                for number in range(profile.clients)
+                Client(cluster, world.dice(f"client/{i}"), self.told, asks=stay, pause_s=profile.pause_s)
+                for i in range(profile.clients)
             ]
+            patient = someone_new(cluster, network) if profile.patient else None
             cluster.start()
             watch.look()
             for client in clients:
                 nursery.start_soon(client.run)
-            await Nemesis(cluster, profile).torment(self.for_s * max(USUAL_SIZE / profile.size, SHARE_MIN))
+            if patient is not None:
+                nursery.start_soon(patient.run)
+            nemesis = Nemesis(cluster, profile, changes)
+            await nemesis.torment(self.for_s * max(USUAL_SIZE / profile.size, SHARE_MIN))
             for client in clients:
                 client.stop()
-            await self._peace(cluster, watch)
+            await Peace(cluster, watch, self.told, changes, patient).come()
+            self.heights = [watch.head(node)[0] for node in cluster.members()]
+            self.changes = dict(changes.made) if changes is not None else {}
             nursery.cancel_scope.cancel()
             cluster.stop()
-
-    async def _peace(self, cluster: Cluster, watch: Watch) -> None:
-        """After the heal: all that was accepted becomes final, and all nodes come to one head.
-
-        Raises:
-            Violation: not within 60 seconds, or what they agree on is not what was told.
-        """
-        with trio.move_on_after(PEACE_S):
-            while not self._is_settled(cluster, watch):  # noqa: ASYNC110
-                await trio.sleep(LOOK_S)
-        watch.look_once()
-        for node in cluster.honest():
-            watch.check_disk(node)
-        heads = {node.name: watch.head(node) for node in cluster.honest()}
-        self.heights = [head[0] for head in heads.values()]
-        if self.told.waiting:
-            left = [f"{name.hex()[:12]} at {self.told.accepted[name]}" for name in self.told.waiting]
-            raise Violation("L9", f"accepted and not final {PEACE_S:g} s after the heal: {', '.join(left)}")
-        check_converged(heads)
-        chains = {node.name: watch.chain(node) for node in cluster.honest()}
-        check_acknowledged(self.told.final, chains)
-        watch.certificates.check_chain(next(iter(chains.values())))
-        keys = [node.seat.vote_key.public for node in cluster.nodes if node.seat.index in cluster.traitors]
-        for services in running(cluster):
-            check_evidence(services.consensus.machine.tally.evidence, keys)
-
-    def _is_settled(self, cluster: Cluster, watch: Watch) -> bool:
-        watch.look_once()
-        return not self.told.waiting and len({watch.head(node) for node in cluster.honest()}) == 1

@@ -12,6 +12,7 @@ import trio
 
 from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
+from tests.sim.changes import Changes
 from tests.sim.links import Link
 from tests.sim.nodes import Cluster, SimNode
 from tests.sim.profile import Profile
@@ -26,9 +27,12 @@ STILL_MS = (1_000, 90_000)
 
 
 class Nemesis:
-    """One adversary of one cluster. `torment` runs it; `heal` ends all trouble."""
+    """One adversary of one cluster. `torment` runs it; `heal` ends all trouble.
 
-    def __init__(self, cluster: Cluster, profile: Profile) -> None:
+    With `changes`, members come and go in the midst of it; those under way at the heal go on.
+    """
+
+    def __init__(self, cluster: Cluster, profile: Profile, changes: Changes | None = None) -> None:
         self._cluster, self._profile = cluster, profile
         self._dice = cluster.world.dice("nemesis")
         self._timeline = cluster.world.timeline
@@ -59,6 +63,8 @@ class Nemesis:
             acts += [self.step_clock, self.freeze]
         if profile.deaf:
             acts.append(self.drop_gossip)
+        if changes is not None:
+            acts += [changes.begin] * 4 + [changes.misuse]
         self._acts = acts
 
     async def torment(self, for_s: float) -> None:
@@ -173,12 +179,13 @@ class Nemesis:
     # Inside.
 
     def _victim(self) -> SimNode | None:
-        """A node that may go down now, if one may."""
+        """A node that may go down now, if one may: of the validators about f at once."""
         well = [node for node in self._cluster.honest() if node.is_up and node not in self._unwell]
-        faulty = len(self._cluster.nodes) - len(well)
-        if not well or (faulty >= self._cluster.faults and not self._profile.all_down):
-            return None
-        return self._dice.choice(well)
+        voting = [node for node in well if node in self._cluster.validators]
+        faulty = len(self._cluster.validators) - len(voting)
+        if faulty >= self._cluster.faults and not self._profile.all_down:
+            well = [node for node in well if node not in voting]
+        return self._dice.choice(well) if well else None
 
     def _set_right(self, node: SimNode) -> None:
         node.clock.offset_ms = 0

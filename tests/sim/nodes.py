@@ -4,14 +4,15 @@ What a node is stays open: `BuildNode` makes a service of its ports, the genesis
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import trio
 
 from node.adapters import InlineOffload
 from node.ports import Ports, TaskStatus
-from protocol.blocks import VERSION, Genesis, Member, NetworkId, network_id
+from node.store.memory import MemoryVoteFile
+from protocol.blocks import VERSION, Genesis, Member, NetworkId, faults_of, network_id
 from protocol.codec import digest
 from protocol.errors import StorageError
 from protocol.keys import OpeningKey, PublicKey, SigningKey
@@ -165,6 +166,16 @@ class SimNode:
         self.is_disk_failing = True
         self.disk.ledger.fail_at(calls)
 
+    def rekey(self, vote_key: SigningKey) -> None:
+        """Goes down and comes back with another vote key, which has a vote file of its own."""
+        was_up = self.is_up
+        self.crash()
+        self.seat = replace(self.seat, vote_key=vote_key)
+        self.disk = replace(self.disk, votes=MemoryVoteFile())
+        self._cluster.owners[vote_key.public] = self
+        if was_up:
+            self.start()
+
     def clear_faults(self) -> None:
         """Takes back what was set and did not strike; a node whose disk failed goes down for a restart."""
         self._fuse.clear()
@@ -211,7 +222,11 @@ class SimNode:
 
 
 class Cluster:
-    """The members of one network, on one simulated network of their own."""
+    """The clinics of one network, on one simulated network of their own.
+
+    `validators`, `followers` and `ended` are what the changes in force make of them: the first in the
+    order of the committee's seats, the last suspended or removed. `owners` are by vote key, past ones too.
+    """
 
     def __init__(
         self,
@@ -221,16 +236,22 @@ class Cluster:
         build: BuildNode,
         *,
         size: int,
+        later: int = 0,
         limits: NetworkLimits | None = None,
         traitors: Collection[int] = (),
     ) -> None:
-        """`traitors` are the seats whose validators are hostile."""
+        """`size` clinics found the network, and `later` more run that are no members yet. `traitors` are
+        the seats whose validators are hostile."""
         self.world, self.network, self.nursery, self.build = world, network, nursery, build
-        seats = [seeded_seat(index) for index in range(size)]
-        self.genesis = found(seats, limits or NetworkLimits())
+        seats = [seeded_seat(index) for index in range(size + later)]
+        self.genesis = found(seats[:size], limits or NetworkLimits())
         self.nodes = [SimNode(self, seat) for seat in seats]
         self.traitors = frozenset(traitors)
         self.is_over = False
+        self.validators = self.nodes[:size]
+        self.followers: list[SimNode] = []
+        self.ended: list[SimNode] = []
+        self.owners = {node.seat.vote_key.public: node for node in self.nodes}
         for node in self.nodes:
             network.name(node.identity, node.name)
 
@@ -240,11 +261,15 @@ class Cluster:
 
     @property
     def faults(self) -> int:
-        """f: how many may be down while the others go on."""
-        return (len(self.nodes) - 1) // 3
+        """f: how many validators may be down while the others go on."""
+        return faults_of(len(self.validators))
 
     def honest(self) -> list[SimNode]:
         return [node for node in self.nodes if node.seat.index not in self.traitors]
+
+    def members(self) -> list[SimNode]:
+        """The honest ones that are members now: whoever must come to the common head."""
+        return [node for node in self.honest() if node in self.validators or node in self.followers]
 
     def up(self) -> list[SimNode]:
         return [node for node in self.nodes if node.is_up]

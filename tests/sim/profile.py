@@ -21,6 +21,7 @@ EVERY_TRICK = (
     "bad_transaction",
     "forge",
     "lie_on_streams",
+    "mix_epochs",
 )
 """What a traitor can do; see `traitors`."""
 
@@ -28,7 +29,9 @@ EVERY_TRICK = (
 @dataclass(frozen=True)
 class Profile:
     """`all_down` crashes any number of nodes, else about f at once. `traitors` of the validators are
-    hostile and use `tricks`; they count among the f. `clocks` are stepped and nodes frozen."""
+    hostile and use `tricks`; they count among the f. `clocks` are stepped and nodes frozen. Members come
+    and go where there are `newcomers`, and up to `leavers` go again; `patient` follows them as a light
+    client that has only the genesis file."""
 
     size: int
     all_down: bool
@@ -38,6 +41,9 @@ class Profile:
     disk_fails: bool
     clocks: bool = False
     deaf: bool = False
+    newcomers: int = 0
+    leavers: int = 0
+    patient: bool = False
     traitors: int = 0
     tricks: tuple[str, ...] = EVERY_TRICK
     clients: int = 3
@@ -53,7 +59,9 @@ class Profile:
     def of(cls, dice: random.Random, *, size: int | None = None) -> "Profile":
         if size is None:
             size = dice.choices(list(SIZES), list(SIZES.values()))[0]
-        traitors, tricks = _draw_traitors(dice, (size - 1) // 3)
+        faults = (size - 1) // 3
+        traitors, tricks = _draw_traitors(dice, faults)
+        changes = dice.random() < 0.5
         return cls(
             size=size,
             all_down=dice.random() < 0.4,
@@ -63,6 +71,9 @@ class Profile:
             disk_fails=dice.random() < 0.2,
             clocks=dice.random() < 0.3,
             deaf=dice.random() < 0.1,
+            newcomers=dice.randint(1, 3) if changes else 0,
+            leavers=dice.randint(0, faults + 1) if changes else 0,
+            patient=changes and dice.random() < 0.4,
             traitors=traitors,
             tricks=tricks,
             clients=1 if size >= CROWD else dice.choice((1, 2, 3)),

@@ -6,7 +6,7 @@ from tests.sim.ledger_story import LedgerStory
 from tests.sim.seeds import FAILED, seeds_to_run
 from tests.sim.world import simulate
 
-SEEDS = seeds_to_run(40)
+SEEDS = seeds_to_run(32)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

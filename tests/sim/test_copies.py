@@ -11,10 +11,11 @@ from node.store.memory import MemoryVoteFile
 from tests.sim.clients import Client, Told
 from tests.sim.disk import Disk
 from tests.sim.invariants import check_acknowledged, check_converged
-from tests.sim.ledger_story import PEACE_S, build_ledger
+from tests.sim.ledger_story import build_ledger
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
+from tests.sim.peace import PEACE_S
 from tests.sim.profile import Profile
 from tests.sim.seeds import seeds_to_run
 from tests.sim.watch import Watch
@@ -151,7 +152,7 @@ def test_an_image_that_runs_twice_is_noticed_and_the_chain_stays_one(seed: int) 
         dice = scene.world.dice("clones")
         victim, network = scene.victim, scene.cluster.network
         await scene.until_final(5)
-        scene.watch.votes.doubled.add(victim.seat.index)
+        scene.watch.votes.doubled.add(victim.seat.vote_key.public)
         twin = SimNode(scene.cluster, replace(victim.seat, name=f"{victim.name}-twin"))
         twin.disk = victim.disk.copy()
         twin.start()

@@ -11,9 +11,11 @@ from protocol.codec import encode
 from protocol.errors import ChartmeshError, TransportError
 from protocol.limits import KIB
 from protocol.messages.blocks import NONCE_BYTES, TimeRequest
+from tests.sim.chains import final_chain
 from tests.sim.clients import Client, Told
-from tests.sim.epoch_world import Changing, build_ledger, final_chain
+from tests.sim.epoch_world import Changing
 from tests.sim.invariants import check_acknowledged
+from tests.sim.ledger_story import build_ledger
 from tests.sim.light_world import someone_new
 from tests.sim.nemesis import Nemesis
 from tests.sim.nodes import BuildNode, SimNode

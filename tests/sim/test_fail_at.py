@@ -12,9 +12,10 @@ import trio
 
 from tests.sim.clients import Client, Told
 from tests.sim.invariants import check_acknowledged, check_converged
-from tests.sim.ledger_story import PEACE_S, build_ledger
+from tests.sim.ledger_story import build_ledger
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
+from tests.sim.peace import PEACE_S
 from tests.sim.watch import Watch
 from tests.sim.world import World, simulate
 

@@ -7,10 +7,11 @@ import trio
 
 from tests.sim.clients import Client, Told
 from tests.sim.invariants import check_acknowledged, check_converged
-from tests.sim.ledger_story import PEACE_S, build_ledger
+from tests.sim.ledger_story import build_ledger
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
+from tests.sim.peace import PEACE_S
 from tests.sim.profile import Profile
 from tests.sim.seeds import seeds_to_run
 from tests.sim.watch import Watch

@@ -8,12 +8,13 @@ from msgspec.structs import replace as replace_struct
 from protocol.blocks import NO_BLOCK, BlockHash, Certificate, NetworkId, Phase, Statement, sign_statement
 from protocol.codec import encode
 from protocol.evidence import Evidence
-from protocol.keys import SigningKey
+from protocol.keys import PublicKey, SigningKey
 from protocol.transactions import TransactionId
 from tests.sim.invariants import (
     CertificateCollector,
     ChainCollector,
     FinalBlock,
+    KeyCollector,
     Said,
     VoteCollector,
     check_acknowledged,
@@ -91,6 +92,42 @@ def test_a_finalized_block_off_the_chain_breaks_l2() -> None:
         seen.check_chain([replace(FIRST, view=9, name=TWO)])
 
 
+THIRD = replace(
+    SECOND, height=3, name=BlockHash(bytes([3]) * 32), parent=TWO, epoch=1, view=9, time_ms=1_002
+)
+TAIL = BlockHash(bytes([8]) * 32)
+
+
+@pytest.mark.parametrize(
+    ("base", "epoch"), [(TWO, 1), (ONE, 1), (TWO, 0)], ids=["right", "another block's", "nothing closes"]
+)
+def test_a_finalized_tail_must_be_that_of_the_block_that_closes_its_epoch(
+    base: BlockHash, epoch: int
+) -> None:
+    seen = CertificateCollector()
+    seen.see(0, 7, Phase.FINALIZE, TAIL)
+    chain = [FIRST, SECOND, replace(THIRD, epoch=epoch)]
+    if (base, epoch) == (TWO, 1):
+        seen.check_chain(chain, {TAIL: base})
+    else:
+        with pytest.raises(Violation, match="L2"):
+            seen.check_chain(chain, {TAIL: base})
+
+
+def test_a_vote_key_that_ended_counts_in_its_epoch_and_in_none_after() -> None:
+    member, other, old, new = (PublicKey(bytes([number]) * 33) for number in range(4))
+    keys = KeyCollector({member: old})
+    keys.admitted(other, PublicKey(b"another"))
+    keys.ended(member, 2, next_key=new)
+    keys.check(2, [old])
+    keys.check(3, [new, PublicKey(b"another")])
+    with pytest.raises(Violation, match="L8"):
+        keys.check(3, [old])
+    keys.ended(member, 4)
+    with pytest.raises(Violation, match="L8"):
+        keys.check(5, [new])
+
+
 def chains(*seen: tuple[str, FinalBlock]) -> ChainCollector:
     collector = ChainCollector()
     for node, block in seen:
@@ -116,8 +153,14 @@ def test_different_blocks_or_states_at_one_height_are_found(invariant: str, bloc
 
 @pytest.mark.parametrize(
     "block",
-    [replace(SECOND, parent=TWO), replace(SECOND, time_ms=1_000), replace(SECOND, view=3)],
-    ids=["parent", "time", "view"],
+    [
+        replace(SECOND, parent=TWO),
+        replace(SECOND, time_ms=1_000),
+        replace(SECOND, view=3),
+        replace(SECOND, view=2, epoch=1),
+        replace(SECOND, epoch=2),
+    ],
+    ids=["parent", "time", "view", "view of another epoch", "epoch"],
 )
 def test_a_block_that_does_not_follow_its_parent_breaks_l8(block: FinalBlock) -> None:
     with pytest.raises(Violation, match="L8"):

@@ -5,9 +5,10 @@ import trio
 
 from node.chain.services import LedgerServices
 from tests.sim.clients import Client, Told
-from tests.sim.ledger_story import LedgerStory, build_ledger, build_with_traitors, running
+from tests.sim.ledger_story import LedgerStory, build_ledger, build_with_traitors
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
+from tests.sim.peace import running
 from tests.sim.profile import EVERY_TRICK, Profile
 from tests.sim.seeds import fresh_seeds
 from tests.sim.watch import Watch

@@ -21,11 +21,13 @@ from protocol.blocks import (
     Block,
     BlockHash,
     Certificate,
+    Committee,
     Genesis,
     Header,
     Phase,
     Statement,
     block_hash,
+    genesis_committee,
     network_id,
     sign_statement,
 )
@@ -65,6 +67,8 @@ class Traitor:
         self._inner, self._seat, self._tricks, self._dice = inner, seat, tricks, dice
         self._network = network_id(genesis)
         self._others = [m.id_key for m in genesis.members if m.id_key != inner.identity]
+        self.committee: Callable[[], Committee] = lambda: genesis_committee(genesis)
+        """That of the epoch which is open at the node."""
         self._mood_view, self._mood = 0, ""
         self._half: frozenset[PublicKey] = frozenset()
         self._said: deque[ConsensusMessage] = deque(maxlen=KEPT_MESSAGES)
@@ -80,6 +84,7 @@ class Traitor:
         return self._inner.identity
 
     def set_members(self, members: Sequence[PeerAddress]) -> None:
+        self._others = [one.id_key for one in members if one.id_key != self.identity]
         self._inner.set_members(members)
 
     def serve(self, protocol: str, handler: StreamHandler, *, strangers: bool = False) -> None:
@@ -171,7 +176,13 @@ class Traitor:
     def vote(self, view: int, phase: Phase, block: BlockHash, epoch: int) -> Vote:
         statement = Statement(epoch, view, int(phase), block)
         signature = sign_statement(statement, self._seat.vote_key, self._network)
-        return Vote(statement, self._seat.index, signature)
+        return Vote(statement, self._signer, signature)
+
+    @property
+    def _signer(self) -> int:
+        """Its place in the committee; one that has none any more claims its first."""
+        index = self.committee().index(self._seat.vote_key.public)
+        return self._seat.index if index is None else index
 
     def propose(self, proposal: Proposal, header: Header, block: Block | None = None) -> Proposal:
         """The proposal with another header, signed again."""
@@ -226,11 +237,11 @@ class Traitor:
 
     def forged(self, message: ConsensusMessage) -> list[ConsensusMessage]:
         """Certificates that only a careless node counts: one signature many times, or a few too few."""
-        view, epoch, count = view_of(message), epoch_of(message), len(self._others) + 1
+        view, epoch, count = view_of(message), epoch_of(message), len(self.committee().validators)
         everyone = (1 << count) - 1
         forged: list[ConsensusMessage] = []
         for vote in self.votes_for_all(view, epoch):
-            own = 1 << self._seat.index
+            own = 1 << self._signer
             forged.append(Relay(Certificate(vote.statement, everyone, (vote.signature,) * count)))
             forged.append(Relay(Certificate(vote.statement, own, (vote.signature,))))
             forged.append(Relay(Certificate(vote.statement, own, (vote.signature,) * count)))

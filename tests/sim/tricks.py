@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from protocol.blocks import block_hash
+from protocol.blocks import Phase, block_hash
 from protocol.keys import PublicKey
 from protocol.messages.consensus import ConsensusMessage, Proposal, Relay, Vote
 
@@ -97,6 +97,16 @@ def forge(traitor: "Traitor", peer: PublicKey, message: ConsensusMessage) -> Mes
     return [message, *traitor.forged(message)] if isinstance(message, Vote | Proposal) else [message]
 
 
+def mix_epochs(traitor: "Traitor", peer: PublicKey, message: ConsensusMessage) -> Messages:
+    """The same said of the epochs before and after, and what was certified long ago."""
+    if not isinstance(message, Vote) or not traitor.is_near(peer):
+        return [message]
+    said, old = message.statement, traitor.stale()
+    others = [max(0, said.epoch - 1), said.epoch + 1]
+    votes = [traitor.vote(said.view, Phase(said.phase), said.block, epoch) for epoch in others]
+    return [message, *votes, *([] if old is None else [Relay(old)])]
+
+
 def honest(traitor: "Traitor", peer: PublicKey, message: ConsensusMessage) -> Messages:
     return [message]
 
@@ -113,4 +123,5 @@ TWISTS: dict[str, Twist] = {
     "bad_transaction": bad_transaction,
     "forge": forge,
     "lie_on_streams": honest,
+    "mix_epochs": mix_epochs,
 }
