@@ -32,10 +32,23 @@ def verify_final(root: Header, headers: Sequence[Header], finality: Finality, co
         if not linked or header.network != committee.network or header.epoch != committee.epoch:
             raise RemoteProtocolError("headers do not form a chain from the known one")
         before = header
-    final, statement = finality.tail or before, finality.certificate.statement
-    if finality.tail is not None and not is_tail(final, before):
+    if not headers:
+        raise RemoteProtocolError("no headers that anything could finalize")
+    verify_finality(before, finality, committee)
+
+
+def verify_finality(header: Header, finality: Finality, committee: Committee) -> None:
+    """Verifies that `finality`, by this committee, is that of `header`, whatever comes before it.
+
+    Raises:
+        RemoteProtocolError: it is of another network, epoch or header, or does not verify.
+    """
+    if header.network != committee.network or header.epoch != committee.epoch:
+        raise RemoteProtocolError("header is not of the committee's network and epoch")
+    final, statement = finality.tail or header, finality.certificate.statement
+    if finality.tail is not None and not is_tail(final, header):
         raise RemoteProtocolError("the finalized block is not a tail of the last header")
-    if statement.phase != Phase.FINALIZE or not headers or statement.block != block_hash(final):
+    if statement.phase != Phase.FINALIZE or statement.block != block_hash(final):
         raise RemoteProtocolError("certificate does not finalize the last header")
     if not verify_certificate(finality.certificate, committee):
         raise RemoteProtocolError("finalization certificate does not verify")

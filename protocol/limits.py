@@ -40,6 +40,9 @@ FETCH_REQUEST_BYTES_MAX = 4 * KIB
 LIGHT_REPLY_BYTES_MAX = 512 * KIB
 AUDIT_REPLY_BYTES_MAX = 512 * KIB
 MEMBERS_FRAME_BYTES_MAX = 64 * KIB
+PROOF_BYTES_MAX = LIGHT_REPLY_BYTES_MAX
+CLAIMS_MAX = 64  # in one proof of state
+ROUTE_EPOCHS_MAX = 24  # in one reply: of the largest committees, about 10 KiB each
 
 # Catch-up by height.
 RANGE_BLOCKS_MAX = 256  # in one reply
