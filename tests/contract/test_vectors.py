@@ -23,15 +23,16 @@ from protocol.blocks import (
 )
 from protocol.codec import decode
 from protocol.codes import decode_code, verify_code
-from protocol.errors import Malformed, UserError
+from protocol.errors import Malformed, RemoteProtocolError, UserError
 from protocol.finality import check_contents
 from protocol.grants import decode_grant_body, grant_id
 from protocol.keys import PublicKey
 from protocol.limits import MIB, NetworkLimits
 from protocol.messages.blob import decode_chunk_frame
+from protocol.proofs import verify_state
 from protocol.statemap import Proof, verify_proof
-from protocol.transactions import Content, decode_transaction, verify_transaction
-from tests.vectors import independent, independent_content, independent_transactions
+from protocol.transactions import Content, GrantId, TokenId, decode_transaction, verify_transaction
+from tests.vectors import independent, independent_content, independent_proofs, independent_transactions
 from tests.vectors.cases import Case, read
 from tests.vectors.make import make
 from tests.vectors.plain_msgpack import Bad, pack, unpack
@@ -100,6 +101,13 @@ def _proof(given: Given) -> bytes:
     return b""
 
 
+def _state_proof(given: Given) -> bytes:
+    asked = [(TokenId(bytes.fromhex(one)), GrantId(bytes.fromhex(two))) for one, two in given["asked"]]
+    genesis, raw = decode_genesis(octets(given, "genesis")), octets(given, "raw")
+    shown = verify_state(raw, genesis, asked, now_ms=given["now_ms"], max_age_ms=given["age_ms"])
+    return shown.block
+
+
 def _chunk(given: Given) -> bytes:
     content, frame = (
         decode(Content, octets(given, "content"), limit=LIMIT),
@@ -124,6 +132,7 @@ DAEMON: dict[str, Callable[[Given], bytes]] = {
     "genesis": _genesis,
     "inclusion": _inclusion,
     "proof": _proof,
+    "state-proof": _state_proof,
     "chunk": _chunk,
     "grant": _grant,
     "code": _code,
@@ -159,6 +168,14 @@ def _read_proof(given: Given) -> bytes:
     return b""
 
 
+def _read_state_proof(given: Given) -> bytes:
+    asked = [[bytes.fromhex(one), bytes.fromhex(two)] for one, two in given["asked"]]
+    raw, genesis = octets(given, "raw"), octets(given, "genesis")
+    shown = independent_proofs.verify(raw, genesis, asked, given["now_ms"], given["age_ms"])
+    block: bytes = shown[2]
+    return block
+
+
 def _read_chunk(given: Given) -> bytes:
     tag, *frame = unpack(octets(given, "raw"))
     independent.need(tag == 9, "not a chunk")
@@ -175,6 +192,7 @@ SECOND: dict[str, Callable[[Given], bytes]] = {
     "genesis": lambda given: independent.genesis(octets(given, "raw"))[0],
     "inclusion": _read_inclusion,
     "proof": _read_proof,
+    "state-proof": _read_state_proof,
     "chunk": _read_chunk,
     "grant": lambda given: independent_content.grant_id(octets(given, "raw")),
     "code": lambda given: b"".join(independent_content.receive_code(given["text"])),
@@ -185,7 +203,7 @@ def verdict(read_one: Callable[[Given], bytes], given: Given) -> str | None:
     """What an input gives, in hexadecimal; None where it is refused in the reader's own way."""
     try:
         return read_one(given).hex()
-    except (Malformed, UserError, Bad):
+    except (RemoteProtocolError, UserError, Bad, independent_proofs.Wrong):
         return None
 
 
@@ -219,9 +237,24 @@ def test_there_are_many_of_every_kind_and_they_are_what_the_script_makes() -> No
 
 
 def test_the_second_reader_imports_nothing_of_the_project_and_stays_small() -> None:
-    for module in (independent, independent_content, independent_transactions):
+    for module in (independent, independent_content, independent_transactions, independent_proofs):
         source = inspect.getsource(module)
         assert len(source.splitlines()) <= 150
         for package in ("protocol", "node", "cli"):
             assert f"from {package}" not in source
             assert f"import {package}" not in source
+
+
+def test_the_verifier_of_proofs_is_one_file_that_needs_hashes_and_signatures_only() -> None:
+    imported = {
+        line.split()[1] for line in inspect.getsource(independent_proofs).splitlines() if "import " in line
+    }
+    assert imported == {"hashlib", "typing", "nacl.bindings"}
+
+
+def test_the_second_verifier_refuses_every_single_byte_that_is_changed() -> None:
+    [case] = [case for case in CASES if case.kind == "state-proof" and case.name == "live"]
+    raw = octets(case.given, "raw")
+    for at in range(len(raw)):
+        spoiled = {**case.given, "raw": (raw[:at] + bytes((raw[at] ^ 1,)) + raw[at + 1 :]).hex()}
+        assert verdict(_read_state_proof, spoiled) is None, at

@@ -43,13 +43,14 @@ from protocol.control import (
     encode_request,
     result_of,
 )
-from protocol.errors import Malformed, UserError
+from protocol.errors import Malformed, RemoteProtocolError, UserError
 from protocol.evidence import Evidence, decode_evidence
 from protocol.grants import GrantBody, decode_grant_body
 from protocol.invitations import Invitation, decode_invitation, encode_invitation, sign_invitation
 from protocol.keys import OpeningKey, SigningKey
 from protocol.limits import NetworkLimits
 from protocol.messages import audit, blob, blocks, consensus, light, members, submit
+from protocol.proofs import Standing, StateProof, verify_state
 from protocol.state import Entry, decode_entry
 from protocol.statemap import Proof, StateMap, verify_proof
 from protocol.transactions import (
@@ -62,6 +63,8 @@ from protocol.transactions import (
     verify_transaction,
 )
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
+from tests.ledger_world import GENESIS
+from tests.proof_world import ASKED, HEADER, proof_of
 from tests.sample_transactions import ENROLMENT, ISSUER, NETWORK, OWNER, SIGNED
 from tests.unit.test_control import REQUESTS, RESULTS
 
@@ -71,6 +74,7 @@ _VOTERS: Final = tuple(SigningKey(bytes((number,)) * 32) for number in range(1, 
 _COMMITTEE: Final = Committee(NetworkId(NETWORK), 0, tuple(key.public for key in _VOTERS))
 _OPENING: Final = OpeningKey(b"e" * 32)
 _MAP: Final = StateMap.empty().update({digest("fuzz", bytes((at,))): b"value" for at in range(64)})
+_ASKED: Final = list(ASKED.values())
 _KEY: Final = digest("fuzz", b"\x07")
 _NONCE: Final = b"n" * 16
 _REPLIES: Final = 3
@@ -147,7 +151,7 @@ def _checked(name: str, kind: type[Wire], check: Callable[[Any], object], sample
             raise Malformed("refused")
         return encode(value)
 
-    return Door(name, enter, sample, name)
+    return Door(name, enter, sample, name, (RemoteProtocolError,))
 
 
 def _certificate(dice: random.Random) -> bytes:
@@ -207,6 +211,12 @@ CHECKED: Final = [
         Proof,
         lambda value: verify_proof(_MAP.root, _KEY, b"value", value),
         _proof,
+    ),
+    _checked(
+        "protocol.proofs.verify_state",
+        StateProof,
+        lambda value: verify_state(encode(value), GENESIS, _ASKED, now_ms=HEADER.time_ms),
+        lambda _dice: encode(proof_of(*Standing)),
     ),
     _checked("protocol.blobs.check_content", Content, check_content, partial(encoded, Content)),
 ]

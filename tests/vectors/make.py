@@ -5,12 +5,24 @@ from itertools import chain
 from tests.vectors.cases import Case, write
 from tests.vectors.make_blocks import blocks, certificates, geneses, inclusions, proofs
 from tests.vectors.make_content import chunks, codes, grants
+from tests.vectors.make_proofs import state_proofs
 from tests.vectors.make_transactions import transactions
 
 
 def make() -> list[Case]:
     """Every case; the same in every run."""
-    kinds = (transactions, certificates, blocks, geneses, inclusions, proofs, chunks, grants, codes)
+    kinds = (
+        transactions,
+        certificates,
+        blocks,
+        geneses,
+        inclusions,
+        proofs,
+        state_proofs,
+        chunks,
+        grants,
+        codes,
+    )
     return list(chain.from_iterable(kind() for kind in kinds))
 
 
