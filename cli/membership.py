@@ -99,23 +99,28 @@ def remove(settings: Settings, yes: bool, member: str) -> int:
 @shared_options
 @click.option("-o", "--output", type=ANY_PATH, help="Write it to this file.")
 @click.option("--check", type=ANY_PATH, metavar="FILE", help="Verify the evidence in a file instead.")
+@click.option("--chains", is_flag=True, help="The two valid chains for which this node has stopped.")
 @click.argument("member", metavar="[ID]", required=False, type=MEMBER)
 @pass_settings
-def evidence(settings: Settings, output: Path | None, check: Path | None, member: str | None) -> int:
+def evidence(
+    settings: Settings, output: Path | None, check: Path | None, chains: bool, member: str | None
+) -> int:
     """The signed statements by which a member contradicted itself, for anyone to verify."""
     if check is not None:
         arguments = ("network", "check-evidence", *json_flag(settings), str(check.absolute()))
         launch.become(launch.node_program("node", *arguments))
     result = call(settings.place, NetworkEvidence(member=member), timeout_s=_ANSWER_S)
-    text = "".join(one.text for one in result.evidence)
+    text = result.two_chains if chains else "".join(one.text for one in result.evidence)
     if output is not None and text:
         _write(output, text)
     if settings.is_json:
         render.document(result)
         return exits.DONE
-    if not result.evidence:
-        render.note("no member is known to have contradicted itself")
-    for one in result.evidence:
+    if not text:
+        render.note(
+            "no second chain is known" if chains else "no member is known to have contradicted itself"
+        )
+    for one in () if chains else result.evidence:
         name = render.named(one.name, one.member)
         render.note(f"{name} contradicted itself in view {one.view} of epoch {one.epoch}")
     if output is None:

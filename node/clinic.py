@@ -24,7 +24,7 @@ class Clinic:
     def __init__(self, *, ports: Ports, genesis: Genesis, keys: Keyring, quota_bytes: int) -> None:
         self.ports, self.genesis = ports, genesis
         self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=keys.vote)
-        self.network = self.services.network
+        self.network, ports = self.services.network, self.services.ports
         self.records = RecordServices(
             ports=ports,
             ledger_services=self.services,

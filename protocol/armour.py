@@ -16,7 +16,7 @@ from protocol import limits
 from protocol.codec import digest
 from protocol.errors import Code, Malformed, UserError
 
-ArmourKind = Literal["CARD", "GENESIS", "EVIDENCE"]
+ArmourKind = Literal["CARD", "GENESIS", "EVIDENCE", "TWO CHAINS"]
 
 _ARMOUR_CHECKSUM_BYTES: Final = 8
 _LINE_CHARS: Final = 64
@@ -78,6 +78,11 @@ def unwrap(kind: ArmourKind, text: str) -> bytes:
     if wrap(kind, raw).splitlines() != lines:
         raise Malformed(f"{kind} file is damaged or cut short", _COPY_AGAIN)
     return raw
+
+
+def is_wrapped(kind: ArmourKind, text: str) -> bool:
+    """Whether `text` says at its beginning that it is a file of this kind."""
+    return text.lstrip().startswith(_mark("BEGIN", kind))
 
 
 def wrap_code(kind: CodeKind, payload: bytes) -> str:

@@ -51,6 +51,7 @@ class Code(StrEnum):
     TERMS = "terms"
     MEMBERSHIP = "membership"
     EVIDENCE = "evidence"
+    TWO_CHAINS = "two-chains"
     WORDS = "words"
     PURPOSE = "purpose"
     DURATION = "duration"

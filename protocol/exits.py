@@ -46,6 +46,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.TERMS: FAILED,
     Code.MEMBERSHIP: FAILED,
     Code.EVIDENCE: FAILED,
+    Code.TWO_CHAINS: FAILED,
     Code.WORDS: FAILED,
     Code.PURPOSE: USAGE,
     Code.DURATION: USAGE,

@@ -1,6 +1,7 @@
 """What shows, to whoever holds an earlier final header, that blocks are final: a chain, one certificate."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from protocol import merkle
 from protocol.blocks import (
@@ -26,15 +27,24 @@ def verify_final(root: Header, headers: Sequence[Header], finality: Finality, co
     Raises:
         RemoteProtocolError: a link is broken, or the certificate is not one of this committee.
     """
-    before = root
-    for header in headers:
-        linked = header.parent == block_hash(before) and header.height == before.height + 1
-        if not linked or header.network != committee.network or header.epoch != committee.epoch:
-            raise RemoteProtocolError("headers do not form a chain from the known one")
-        before = header
+    if headers and not _follows(headers[0], root):
+        raise RemoteProtocolError("headers do not form a chain from the known one")
+    verify_chain(headers, finality, committee)
+
+
+def verify_chain(headers: Sequence[Header], finality: Finality, committee: Committee) -> None:
+    """As `verify_final`, for headers that follow a header which is not known.
+
+    Raises:
+        RemoteProtocolError: a link is broken, or the certificate is not one of this committee.
+    """
     if not headers:
         raise RemoteProtocolError("no headers that anything could finalize")
-    verify_finality(before, finality, committee)
+    for before, header in pairwise(headers):
+        linked = _follows(header, before) and header.network == before.network
+        if not linked or header.epoch != before.epoch:
+            raise RemoteProtocolError("headers do not form a chain")
+    verify_finality(headers[-1], finality, committee)
 
 
 def verify_finality(header: Header, finality: Finality, committee: Committee) -> None:
@@ -52,6 +62,10 @@ def verify_finality(header: Header, finality: Finality, committee: Committee) ->
         raise RemoteProtocolError("certificate does not finalize the last header")
     if not verify_certificate(finality.certificate, committee):
         raise RemoteProtocolError("finalization certificate does not verify")
+
+
+def _follows(header: Header, before: Header) -> bool:
+    return header.parent == block_hash(before) and header.height == before.height + 1
 
 
 def check_contents(

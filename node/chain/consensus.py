@@ -17,7 +17,7 @@ from node.chain.submissions import Submissions
 from node.ports import Clock, Offload, TaskStatus, Transport
 from node.store.waiting import once_there_is_room
 from protocol import limits
-from protocol.blocks import Block, Finality, Statement, block_hash
+from protocol.blocks import Block, BlockHash, Finality, Statement, block_hash
 from protocol.codec import encode
 from protocol.consensus import Simplex
 from protocol.errors import RemoteProtocolError
@@ -31,6 +31,7 @@ from protocol.messages.consensus import (
     Proposal,
     decode_consensus,
     epoch_of,
+    final_block,
 )
 from protocol.step import Now, Output
 from protocol.tree import BlockTree, require_execution
@@ -57,12 +58,14 @@ class ConsensusService:
         clock: Clock,
         offload: Offload,
         on_behind: Callable[[], None],
+        on_foreign: Callable[[PublicKey], None],
         on_final: Callable[[Block, Finality], None],
     ) -> None:
+        """`on_foreign` is called with a peer that says final what is no block known here."""
         self._transport, self._ledger, self._tree = transport, ledger, tree
         self._submissions, self._journal = submissions, journal
         self._clock, self._offload = clock, offload
-        self._on_behind, self._on_final = on_behind, on_final
+        self._on_behind, self._on_foreign, self._on_final = on_behind, on_foreign, on_final
         self._key = key
         self._inbox = Inbox()
         self._forgers: set[PublicKey] = set()
@@ -71,6 +74,7 @@ class ConsensusService:
         self._turn = trio.Lock()
         self._clock_is_good = False
         self._learn_height: int | None = None
+        self._has_stopped = False
         self._accuse: Callable[[Evidence], None] = lambda evidence: None
         self._accused: set[PublicKey] = set()
         self.machine = self._open_epoch()
@@ -80,10 +84,12 @@ class ConsensusService:
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        while True:
+        while not self._has_stopped:
             await self._wait()
             async with self._turn:
-                await self._step()
+                if not self._has_stopped:
+                    await self._step()
+        await trio.sleep_forever()
 
     def set_clock_is_good(self, is_good: bool) -> None:
         """A node whose clock is off from the members' does not vote."""
@@ -93,6 +99,11 @@ class ConsensusService:
     def learn_through(self, height: int) -> None:
         """Before its chain is this high, the node does not vote: its disks may be older than it knows."""
         self._learn_height = height
+        self._allow_votes()
+
+    def stop(self) -> None:
+        """Nothing is signed or committed any more."""
+        self._has_stopped = True
         self._allow_votes()
 
     def on_evidence(self, callback: Callable[[Evidence], None]) -> None:
@@ -111,7 +122,7 @@ class ConsensusService:
         """
         async with self._turn:
             blocks = [block for block in blocks if block.header.height > self._ledger.height]
-            if not blocks:
+            if not blocks or self._has_stopped:
                 return
             for block in blocks:
                 await self._submissions.check(block.transactions)
@@ -137,6 +148,8 @@ class ConsensusService:
             raise RemoteProtocolError("the peer sends signatures that do not verify")
         if (epoch_of(message) or 0) > self.machine.committee.epoch:
             self._on_behind()
+        if self._is_foreign(final_block(message)):
+            self._on_foreign(peer)
         match message:
             case Forward(submissions):
                 if not self._inbox.may_forward(peer, len(submissions), now_ms):
@@ -148,6 +161,10 @@ class ConsensusService:
             self.wake()
         if isinstance(message, Proposal | BlockReply):
             await self._submissions.heed(message.block.transactions, peer)
+
+    def _is_foreign(self, name: BlockHash | None) -> bool:
+        """Whether a block of this name, said to be final, is none that is known here."""
+        return name is not None and self._tree.block(name) is None and not self._ledger.holds(name)
 
     def _connected(self, peer: PublicKey) -> None:
         self._reconnected.add(peer)
@@ -232,7 +249,7 @@ class ConsensusService:
 
     def _allow_votes(self) -> None:
         has_learned = self._learn_height is not None and self._ledger.height >= self._learn_height
-        self.machine.may_vote = self._clock_is_good and has_learned
+        self.machine.may_vote = self._clock_is_good and has_learned and not self._has_stopped
         self.wake()
 
     def _send(self, to: int | None, message: ConsensusMessage) -> None:

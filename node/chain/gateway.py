@@ -125,9 +125,9 @@ class Gateway:
             if own is not None:
                 certified, finality = len(headers), own
             height += 1
-        return HeadersReply(
-            tuple(headers[:certified]), finality, self._opening(headers), self._ledger.height
-        )
+        headers = headers[:certified]
+        closing = self._ledger.opening(headers[-1]) if headers else None
+        return HeadersReply(tuple(headers), finality, self._opening(headers), closing, self._ledger.height)
 
     def _opening(self, headers: Sequence[Header]) -> Opening | None:
         """What shows the committee of `headers`, where the one before them closes its epoch."""

@@ -6,7 +6,7 @@ import trio
 
 from node.chain.ledger import Ledger
 from node.ports import GossipMessage, TaskStatus, Transport
-from protocol.blocks import Block, Finality
+from protocol.blocks import Block, Finality, Header
 from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
 from protocol.finality import check_contents, verify_final
@@ -22,6 +22,7 @@ TOPICS = (BLOCKS, URGENT)
 OUTGOING_MAX = 64
 
 Adopt = Callable[[Sequence[Block], Finality], Awaitable[None]]
+See = Callable[[Sequence[Header], Finality], None]
 Receive = Callable[[PublicKey, Sequence[Submission]], Awaitable[None]]
 
 
@@ -36,9 +37,11 @@ class GossipService:
         adopt: Adopt,
         receive: Receive,
         heard_of: Callable[[int], None],
+        see: See,
     ) -> None:
+        """`see` looks at whatever is shown as final, so that a second chain is noticed."""
         self._transport, self._ledger = transport, ledger
-        self._adopt, self._receive, self._heard_of = adopt, receive, heard_of
+        self._adopt, self._receive, self._heard_of, self._see = adopt, receive, heard_of, see
         self._blocks = transport.subscribe(BLOCKS)
         self._urgent = transport.subscribe(URGENT)
         self._out, self._outgoing = trio.open_memory_channel[tuple[str, bytes]](OUTGOING_MAX)
@@ -89,6 +92,7 @@ class GossipService:
     async def _take_block(self, message: GossipMessage) -> None:
         final = decode_final_block(message.payload)
         head, header = self._ledger.head.header, final.block.header
+        self._see([header], final.finality)
         if header.height != head.height + 1:
             self._heard_of(header.height)
             return

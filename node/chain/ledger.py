@@ -18,7 +18,7 @@ from node.store.counted import CountedPrefix
 from node.store.waiting import once_there_is_room
 from protocol import limits
 from protocol.access import Freshness
-from protocol.blocks import Block, Finality, Genesis, Header, block_hash
+from protocol.blocks import Block, BlockHash, Finality, Genesis, Header, block_hash
 from protocol.chain import Execution, closes_epoch, genesis_header
 from protocol.codec import Wire, decode, encode
 from protocol.epochs import Opening, prove_opening
@@ -133,6 +133,10 @@ class Ledger:
         """What shows this very height to be final, if it was finalized itself; a later one covers it."""
         raw = self._store.get(layout.finality(height))
         return None if raw is None else decode(Finality, raw, limit=_BLOCK_BYTES_MAX)
+
+    def holds(self, name: BlockHash) -> bool:
+        """Whether the block of this hash is final here."""
+        return self._store.get(layout.block_height(name)) is not None
 
     def opening(self, header: Header) -> Opening | None:
         """What shows the committee of the block after `header`, where that opens another epoch."""

@@ -1,13 +1,18 @@
 """The ledger's services wired together: what every clinic runs, over any adapters of the ports."""
 
+from dataclasses import replace
+
 import trio
 
 from node.chain.blocks_door import BlocksDoor
 from node.chain.clockcheck import ClockCheck
+from node.chain.comparing import Comparison
 from node.chain.consensus import ConsensusService
 from node.chain.contact import Contact
 from node.chain.denials import Denials
+from node.chain.gated import GatedTransport
 from node.chain.gossip import GossipService
+from node.chain.halt import Halt
 from node.chain.journal import VoteJournal
 from node.chain.ledger import Ledger
 from node.chain.submissions import Submissions
@@ -21,20 +26,28 @@ from protocol.keys import SigningKey
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.tree import BlockTree
 
+# What members say to each other of a node that has stopped, and why.
+LEFT_OPEN = ("members",)
+
 
 class LedgerServices:
     """One node's part in the ledger. Construct (no tasks start), then `run` until cancelled.
+
+    `ports` are those for every service of the node: once it has stopped, their transport is shut.
 
     Raises StorageError at construction where the store cannot be trusted.
     """
 
     def __init__(self, *, ports: Ports, genesis: Genesis, vote_key: SigningKey | None) -> None:
         self.genesis, self.network = genesis, network_id(genesis)
-        self._ports, self._vote_key = ports, vote_key
+        self._vote_key = vote_key
         self._has_heard = False
         self._verified = VerifiedCache(self.network)
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
+        self.halt = Halt(ledger=self.ledger, store=store)
+        gated = GatedTransport(ports.transport, lambda: self.halt.is_on, left_open=LEFT_OPEN)
+        self.ports = ports = replace(ports, transport=gated)
         self.membership = self.ledger.membership
         self.membership.observe(self._tell_transport)
         self._tell_transport()
@@ -52,6 +65,7 @@ class LedgerServices:
         self.journal = VoteJournal(
             store=store, votes=ports.votes, key=None if vote_key is None else vote_key.public
         )
+        self.comparison = Comparison(transport=ports.transport, ledger=self.ledger, halt=self.halt)
         tree = self._build_tree()
         self.consensus = self._build_consensus(tree)
         self.gossip = GossipService(
@@ -60,10 +74,14 @@ class LedgerServices:
             adopt=self.consensus.adopt,
             receive=self.submissions.receive,
             heard_of=self.sync.heard_of,
+            see=self.halt.see,
         )
+        self.halt.observe(lambda found: self._stop())
+        if self.halt.is_on:
+            self._stop()
         self.clock_check = self._build_clock_check()
         self.consensus.set_clock_is_good(self.clock_check.is_good)
-        self.sync.connect(adopt=self.consensus.adopt, check=self.submissions.check)
+        self.sync.connect(adopt=self.consensus.adopt, check=self.submissions.check, see=self.halt.see)
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
             is_final=lambda name: self.ledger.position(name) is not None,
@@ -71,8 +89,8 @@ class LedgerServices:
         )
 
     def freshness(self) -> Freshness:
-        """How fresh the ledger is here, for `access.decide`."""
-        return self.ledger.freshness(clock_is_good=self.clock_check.is_good)
+        """How fresh the ledger is here, for `access.decide`: by no clock where this node has stopped."""
+        return self.ledger.freshness(clock_is_good=self.clock_check.is_good and not self.halt.is_on)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         services = (
@@ -82,6 +100,7 @@ class LedgerServices:
             self.sync,
             self.gossip,
             self.clock_check,
+            self.comparison,
         )
         async with trio.open_nursery() as nursery:
             for service in services:
@@ -96,8 +115,12 @@ class LedgerServices:
             self.consensus.learn_through(claimed)
         self.consensus.set_clock_is_good(is_good)
 
+    def _stop(self) -> None:
+        self.consensus.stop()
+        self.sync.stop()
+
     def _tell_transport(self) -> None:
-        self._ports.transport.set_members(self.membership.addresses())
+        self.ports.transport.set_members(self.membership.addresses())
 
     def _publish(self, block: Block, finality: Finality) -> None:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""
@@ -108,13 +131,13 @@ class LedgerServices:
 
     def _build_submissions(self) -> Submissions:
         return Submissions(
-            transport=self._ports.transport,
-            store=self._ports.ledger_store,
+            transport=self.ports.transport,
+            store=self.ports.ledger_store,
             mempool=self.mempool,
             verified=self._verified,
             denials=self.denials,
             membership=self.membership,
-            offload=self._ports.offload,
+            offload=self.ports.offload,
         )
 
     def _build_tree(self) -> BlockTree:
@@ -129,23 +152,24 @@ class LedgerServices:
 
     def _build_consensus(self, tree: BlockTree) -> ConsensusService:
         return ConsensusService(
-            transport=self._ports.transport,
+            transport=self.ports.transport,
             ledger=self.ledger,
             tree=tree,
             submissions=self.submissions,
             journal=self.journal,
             key=self._vote_key,
-            clock=self._ports.clock,
-            offload=self._ports.offload,
+            clock=self.ports.clock,
+            offload=self.ports.offload,
             on_behind=self.sync.kick,
+            on_foreign=self.comparison.want,
             on_final=self._publish,
         )
 
     def _build_clock_check(self) -> ClockCheck:
         return ClockCheck(
-            transport=self._ports.transport,
-            clock=self._ports.clock,
-            entropy=self._ports.entropy,
+            transport=self.ports.transport,
+            clock=self.ports.clock,
+            entropy=self.ports.entropy,
             membership=self.membership,
             tolerance_ms=self.genesis.limits.tolerance_ms,
             on_verdict=self._judge_clock,

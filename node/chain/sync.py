@@ -16,7 +16,7 @@ from node.chain.ledger import Ledger
 from node.ports import Entropy, TaskStatus, Transport
 from node.rpc import Caller
 from protocol import limits
-from protocol.blocks import Block, Finality
+from protocol.blocks import Block, Finality, Header
 from protocol.catchup import Arrived, Plan, Range, known_height
 from protocol.codec import encode
 from protocol.errors import ProtocolError, RemoteProtocolError, TransportError
@@ -37,6 +37,7 @@ LOOK_S = 0.5
 _log = logging.getLogger(__name__)
 
 Adopt = Callable[[Sequence[Block], Finality], Awaitable[None]]
+See = Callable[[Sequence[Header], Finality], None]
 Check = Callable[[Iterable[bytes]], Awaitable[None]]
 
 
@@ -69,6 +70,7 @@ class SyncService:
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.BLOCKS_REPLY_BYTES_MAX)
         self._adopt: Adopt | None = None
         self._check: Check | None = None
+        self._see: See | None = None
         self._plan: Plan[BlocksReply] = Plan(ledger.height)
         self._heads: dict[PublicKey, int] = {}
         self._visits: dict[PublicKey, trio.CancelScope] = {}
@@ -76,11 +78,17 @@ class SyncService:
         self._room = trio.CapacityLimiter(limits.CATCH_UP_PEERS_MAX)
         self._wanted, self._news = trio.Event(), trio.Event()
         self._began: tuple[float, int] | None = None
+        self._has_stopped = False
         transport.on_connected(lambda peer: self.kick())
 
-    def connect(self, *, adopt: Adopt, check: Check) -> None:
-        """`adopt` commits verified blocks above the head; `check` checks signatures ahead of that."""
-        self._adopt, self._check = adopt, check
+    def connect(self, *, adopt: Adopt, check: Check, see: See) -> None:
+        """`adopt` commits verified blocks above the head; `check` checks signatures ahead of that; `see`
+        looks at whatever is shown as final, so that a second chain is noticed."""
+        self._adopt, self._check, self._see = adopt, check, see
+
+    def stop(self) -> None:
+        """Nobody is asked any more."""
+        self._has_stopped = True
 
     def kick(self) -> None:
         """Something is known to be missing, or may be: look soon."""
@@ -123,6 +131,8 @@ class SyncService:
 
     def _candidates(self) -> list[PublicKey]:
         """Whom to visit now: all members that are connected, without those to avoid if others are left."""
+        if self._has_stopped:
+            return []
         now_s = trio.current_time()
         members = set(self._ledger.membership.keys) - {self._transport.identity}
         connected = [peer for peer in self._transport.connected() if peer in members]
@@ -202,7 +212,9 @@ class SyncService:
         head, reply = self._ledger.head.header, arrived.reply
         blocks = [block for block in reply.blocks if block.header.height > head.height]
         assert self._adopt is not None
+        assert self._see is not None
         assert reply.finality is not None
+        self._see([block.header for block in reply.blocks], reply.finality)
         if not blocks:
             return
         try:

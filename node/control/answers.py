@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from node.clinic import Clinic
+from node.control.halted import require_running
 from node.control.joining import Door, Part, apply_with, look_at_invitation
 from node.control.keeping import Keeping
 from node.control.membership import MembershipAnswers
@@ -107,6 +108,7 @@ class Answers:
         self.joined: Joined | None = None
 
     async def answer(self, request: AnyRequest, exchange: Exchange) -> Document:
+        require_running(None if self.joined is None else self.joined.node, request)
         match request:
             case Status():
                 return self._status()

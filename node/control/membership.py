@@ -27,6 +27,7 @@ from protocol.keys import PublicKey
 from protocol.membership import Admit, Approved, Promote, Remove, Suspend
 from protocol.pending import Change, PendingChange, change_expiry, is_open
 from protocol.state import MemberState, Role
+from protocol.two_chains import two_chains_text
 
 ROLE_WORDS = {
     Role.FOLLOWER: "follower",
@@ -63,7 +64,11 @@ class MembershipAnswers:
         found = self._parts.accusations.all()
         if request.member is not None:
             found = self._parts.accusations.against(self._named(request.member))
-        return NetworkEvidenceResult(evidence=tuple(map(self._evidence_item, found)))
+        chains = self._clinic.services.halt.found
+        return NetworkEvidenceResult(
+            evidence=tuple(map(self._evidence_item, found)),
+            two_chains="" if chains is None else two_chains_text(chains),
+        )
 
     async def approve(self, request: NetworkApprove) -> NetworkChangeResult:
         """Raises UserError: MEMBERSHIP, there is nothing to approve; or as `_named`."""

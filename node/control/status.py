@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from node.clinic import Clinic
+from node.control.halted import clinic_halt_warning, light_halt_warning
 from node.control.membership import membership_warnings
 from node.light.client import LightClient
 from node.members.applicant import Applicant
@@ -23,6 +24,7 @@ from protocol.control import (
     StatusResult,
     utc,
 )
+from protocol.errors import Code
 from protocol.keys import PublicKey
 from protocol.state import Role
 
@@ -88,6 +90,7 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         mempool=len(services.mempool),
         disk_bytes=sum(disk.disk_bytes() for disk in disks),
         disk_total_bytes=own.quota_bytes,
+        halted="" if services.halt.found is None else Code.TWO_CHAINS,
         warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_own_warnings(own)),
     )
 
@@ -95,6 +98,8 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
 def light_status(own: Self, client: LightClient) -> StatusResult:
     chain, header = client.chain, client.chain.head.header
     warnings = [] if chain.is_fresh() else ["no clinic shows a fresh final block"]
+    if chain.found is not None:
+        warnings = [light_halt_warning(chain.found)]
     return replace(
         _blank(own),
         network=chain.network.hex(),
@@ -108,6 +113,7 @@ def light_status(own: Self, client: LightClient) -> StatusResult:
         fresh=chain.is_fresh(),
         peers=len(client.transport.connected()),
         disk_bytes=client.store.disk_bytes(),
+        halted="" if chain.found is None else Code.TWO_CHAINS,
         warnings=(*warnings, *_own_warnings(own)),
     )
 
@@ -195,6 +201,9 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
     count = len(membership.validators)
     quorum, tolerance_ms = membership.committee.quorum, clinic.genesis.limits.tolerance_ms
     offset_ms = services.clock_check.offset_ms
+    if services.halt.found is not None:
+        yield clinic_halt_warning(clinic, services.halt.found)
+        return
     part = services.ledger.state.member(own.identity)
     if part is not None and part.role in _ENDED:
         yield f"this clinic was {_ENDED[part.role]} by the members: it does not vote, serve or read"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import trio
 
+from node.chain.halt import keep_two_chains, load_two_chains
 from node.chain.ledger import Head
 from node.light.clinics import Clinics
 from node.ports import Clock, Store, TaskStatus
@@ -26,6 +27,7 @@ from protocol.messages.light import (
 )
 from protocol.state import RosterState, committee_of
 from protocol.transactions import TransactionId, VerifiedTransaction, decode_transaction, verify_transaction
+from protocol.two_chains import Shown, find_two_chains
 
 PROTOCOL = "light"
 RETRY_S = 0.5
@@ -34,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 class LightChain:
-    """Final headers, each verified against the one before and a quorum of the committee."""
+    """Final headers, each verified against the one before and a quorum of the committee.
+
+    `committee` is that of the open epoch: once the newest header is shown to close its own, no key of
+    that one adds another. `found` is why nothing is believed any more: two valid chains were shown here.
+    """
 
     def __init__(self, *, genesis: Genesis, store: Store, clinics: Clinics, clock: Clock) -> None:
         self.limits = genesis.limits
@@ -44,6 +50,7 @@ class LightChain:
         raw = store.get(layout.head())
         origin = Head(genesis_header(genesis), None)
         self.head = origin if raw is None else decode(Head, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
+        self.found = load_two_chains(store)
         self.committee = genesis_committee(genesis)
         roster = store.get(layout.roster())
         if roster is not None:
@@ -63,7 +70,7 @@ class LightChain:
         return None if raw is None else decode(Header, raw, limit=limits.KIB)
 
     def is_fresh(self) -> bool:
-        return self.is_recent(self.head.header)
+        return self.found is None and self.is_recent(self.head.header)
 
     def is_recent(self, header: Header) -> bool:
         """Whether what is proven against this header may be taken for the present."""
@@ -94,10 +101,11 @@ class LightChain:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows the chain from whichever clinic answers, until cancelled."""
         task_status.started()
-        while True:
+        while self.found is None:
             asked = self._clinics.reachable()
             if not asked or not await self._follow(asked[0]):
                 await trio.sleep(RETRY_S)
+        await trio.sleep_forever()
 
     async def verify_located(
         self, located: Located, name: TransactionId | None = None
@@ -134,31 +142,47 @@ class LightChain:
                 # It waited, and had nothing newer: another may.
                 self._clinics.avoid(peer)
                 return not self.is_fresh()
-            roster = self._next_roster(reply)
+            self._refuse_second_chain(Shown(reply.headers, reply.finality))
+            roster = self._opened(reply)
             committee = self.committee if roster is None else committee_of(roster, self.network)
             verify_final(self.head.header, reply.headers, reply.finality, committee)
+            closed = None if reply.closing is None else verify_opening(reply.headers[-1], reply.closing)
         except ProtocolError as error:
             _log.warning("%s sent headers that do not verify: %s", peer.hex()[:12], error)
             self._clinics.avoid(peer)
             return False
-        self._adopt(reply.headers, reply.finality, roster)
+        self._adopt(reply.headers, reply.finality, closed or roster)
         if not self.is_fresh():
             # Far behind, one clinic that gives little at a time must not be the only one asked.
             self._clinics.avoid(peer)
         return True
 
-    def _next_roster(self, reply: HeadersReply) -> RosterState | None:
-        """The roster that the headers' committee is in, where they open another epoch than the head's.
+    def _refuse_second_chain(self, other: Shown) -> None:
+        """Stops for good where `other` is as final as the newest header, and of another chain.
+
+        Raises:
+            RemoteProtocolError: it is.
+        """
+        if self.head.finality is None:
+            return
+        own = Shown((self.head.header,), self.head.finality)
+        found = find_two_chains(own, other, self.committee)
+        if found is not None:
+            self.found = found
+            keep_two_chains(self._store, found)
+            raise RemoteProtocolError("a second chain that is final as well")
+
+    def _opened(self, reply: HeadersReply) -> RosterState | None:
+        """The roster that the headers' committee is in, where they open an epoch that is not known yet.
 
         Raises:
             RemoteProtocolError: the head is not shown to close its epoch.
         """
-        head = self.head.header
-        if not reply.headers or reply.headers[0].epoch == head.epoch:
+        if not reply.headers or reply.headers[0].epoch == self.committee.epoch:
             return None
         if reply.opening is None:
             raise RemoteProtocolError("headers of another epoch without what opens it")
-        return verify_opening(head, reply.opening)
+        return verify_opening(self.head.header, reply.opening)
 
     def _adopt(self, headers: Sequence[Header], finality: Finality, roster: RosterState | None) -> None:
         head = Head(headers[-1], finality)
@@ -172,7 +196,7 @@ class LightChain:
         self._advanced = trio.Event()
 
     def _enter(self, roster: RosterState) -> None:
-        """The epoch of `roster` is that of the newest header."""
+        """The epoch of `roster` is open after the newest header."""
         self.committee = committee_of(roster, self.network)
         self._clinics.keep_to(roster.members)
 

@@ -14,7 +14,7 @@ from protocol.keys import PublicKey, SigningKey
 from protocol.membership import RotateVoteKey
 from protocol.messages.members import Accusations as Accused
 from protocol.messages.members import Changes as Waiting
-from protocol.messages.members import Hello, MembersMessage, decode_members
+from protocol.messages.members import Conflict, Hello, MembersMessage, decode_members
 from protocol.transactions import sign_transaction
 
 PROTOCOL = "members"
@@ -59,6 +59,8 @@ class MemberServices:
         self.suspensions.observe(self._transport.drop)
         self._transport.shut_out(self.suspensions)
         ledger_services.consensus.on_evidence(self.accuse)
+        self._halt = ledger_services.halt
+        self._halt.observe(lambda found: self._tell_all(Conflict(found)))
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Says again what waits, submits what is ready, forgets what is over: until cancelled."""
@@ -109,6 +111,8 @@ class MemberServices:
             case Accused(evidence):
                 for item in evidence:
                     self.accuse(item)
+            case Conflict(found):
+                self._halt.take(found)
 
     # Outbound.
 
@@ -121,7 +125,10 @@ class MemberServices:
             self._say(peer, Accused(tuple(accused)))
 
     def _say_what_waits(self, peer: PublicKey) -> None:
-        """One message a change: together they could be over the frame's limit."""
+        """One message a change: together they could be over the frame's limit. A member that was behind
+        may only now be where what stopped this node counts."""
+        if self._halt.found is not None:
+            self._say(peer, Conflict(self._halt.found))
         for pending, _ in self.changes.pool:
             self._say(peer, Waiting((pending,)))
 
@@ -130,7 +137,10 @@ class MemberServices:
             self._say(peer, message)
 
     def _say(self, peer: PublicKey, message: MembersMessage) -> None:
-        self._transport.send(peer, PROTOCOL, encode(message))
+        raw = encode(message)
+        # A proof of very many headers is too long for one frame: others find it themselves.
+        if len(raw) <= limits.MEMBERS_FRAME_BYTES_MAX:
+            self._transport.send(peer, PROTOCOL, raw)
 
     def _members(self) -> list[PublicKey]:
         """The other members that are connected."""

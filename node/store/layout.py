@@ -26,6 +26,7 @@ SIGNED = b"signed/"
 SUSPENDED = b"suspended/"
 CHANGE = b"change/"
 EVIDENCE = b"evidence/"
+TWO_CHAINS = b"two-chains/"
 INVITED = b"invited/"
 
 # Audit database.
@@ -88,7 +89,7 @@ def opening(epoch: int) -> bytes:
 
 
 def roster() -> bytes:
-    """The roster of the newest header's epoch, at a light client."""
+    """The roster of the open epoch, at a light client."""
     return ROSTER
 
 
@@ -165,6 +166,11 @@ def change(name: bytes) -> bytes:
 def evidence(vote_key: bytes) -> bytes:
     """What convicts the holder of a vote key."""
     return EVIDENCE + vote_key
+
+
+def two_chains() -> bytes:
+    """The proof of two valid chains, for which this node stopped."""
+    return TWO_CHAINS
 
 
 def invited(invitation: bytes) -> bytes:

@@ -104,7 +104,10 @@ class EvidenceItem(Item, frozen=True, kw_only=True):
 
 
 class NetworkEvidenceResult(Document, frozen=True, kw_only=True):
+    """`two_chains` is the proof, in armour, for which this node has stopped; empty where it runs."""
+
     evidence: tuple[EvidenceItem, ...]
+    two_chains: str = ""
 
 
 class KeysResult(Document, frozen=True, kw_only=True):

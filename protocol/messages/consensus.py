@@ -1,7 +1,7 @@
 """What validators say to each other on the consensus protocol, one frame a message (design §2)."""
 
 from protocol import limits
-from protocol.blocks import Block, BlockHash, Certificate, Statement, check_block
+from protocol.blocks import Block, BlockHash, Certificate, Phase, Statement, check_block
 from protocol.codec import HASH_BYTES, Wire, decode
 from protocol.errors import Malformed
 from protocol.keys import SIGNATURE_BYTES
@@ -70,6 +70,15 @@ def epoch_of(message: ConsensusMessage) -> int | None:
         case Vote(statement) | Relay(Certificate(statement)):
             return statement.epoch
         case BlockRequest() | BlockReply() | Forward():
+            return None
+
+
+def final_block(message: ConsensusMessage) -> BlockHash | None:
+    """The block that a message says to be final, by a certificate that is yet to be verified."""
+    match message:
+        case Relay(Certificate(statement)) | Proposal(parent=Certificate(statement)):
+            return statement.block if statement.phase == Phase.FINALIZE else None
+        case _:
             return None
 
 

@@ -33,12 +33,14 @@ class HeadersRequest(Wire, frozen=True, tag=1):
 class HeadersReply(Wire, frozen=True, tag=2):
     """Consecutive headers of one epoch, the last with its finality; none where nothing is newer.
 
-    Where the header before them closes its epoch, `opening` shows the committee of these.
+    Where the header before them closes its epoch, `opening` shows the committee of these. Where the last
+    of them does, `closing` shows the next committee: the only one that counts after it.
     """
 
     headers: tuple[Header, ...]
     finality: Finality | None
     opening: Opening | None
+    closing: Opening | None
     head: int
 
 

@@ -9,6 +9,7 @@ from protocol.codec import Wire, decode
 from protocol.errors import Malformed
 from protocol.evidence import Evidence
 from protocol.pending import PendingChange, check_pending
+from protocol.two_chains import TwoChains
 
 CHANGES_MAX = 32
 EVIDENCE_MAX = limits.MEMBERS_MAX
@@ -32,7 +33,13 @@ class Accusations(Wire, frozen=True, tag=3):
     evidence: tuple[Evidence, ...]
 
 
-MembersMessage = Hello | Changes | Accusations
+class Conflict(Wire, frozen=True, tag=4):
+    """Why the sender neither serves nor votes any more."""
+
+    found: TwoChains
+
+
+MembersMessage = Hello | Changes | Accusations | Conflict
 
 
 def decode_members(raw: bytes) -> MembersMessage:
@@ -51,6 +58,8 @@ def decode_members(raw: bytes) -> MembersMessage:
                 check_pending(change)
         case Accusations(evidence):
             _require(1 <= len(evidence) <= EVIDENCE_MAX)
+        case Conflict():
+            pass  # whoever takes it verifies all of it
     return message
 
 

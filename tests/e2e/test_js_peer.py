@@ -62,8 +62,8 @@ async def test_a_stranger_written_in_js_pings_a_clinic_and_proves_a_record_final
     while len(headers) < height:
         ask = ("light", pack([HEADERS, len(headers) + 1, HEADERS_WAIT_MS]))
         [headers_reply] = await ask_as_stranger(stage, tmp_path, [ask])
-        tag, page, finality, opening, _ = unpack(bytes.fromhex(headers_reply["bytes"]))
-        assert (tag, opening) == (HEADERS_REPLY, None)
+        tag, page, finality, opening, closing, _ = unpack(bytes.fromhex(headers_reply["bytes"]))
+        assert (tag, opening, closing) == (HEADERS_REPLY, None, None)
         for header in page:
             headers.append(header)
             assert (header[3 + 1], header[5]) == (len(headers), name), "not the child of the header before"

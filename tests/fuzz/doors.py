@@ -62,11 +62,13 @@ from protocol.transactions import (
     verify_enrolment,
     verify_transaction,
 )
+from protocol.two_chains import decode_two_chains
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
 from tests.sample_transactions import ENROLMENT, ISSUER, NETWORK, OWNER, SIGNED
 from tests.unit.test_control import REQUESTS, RESULTS
+from tests.unit.test_two_chains import made_proof
 
 ANY_BYTES_MAX: Final = 16 * limits.MIB
 _LIMITS: Final = NetworkLimits()
@@ -381,6 +383,12 @@ DECODERS: Final = [
         partial(_again, decode_evidence),
         _evidence,
         "protocol.evidence.decode_evidence",
+    ),
+    Door(
+        "protocol.two_chains.decode_two_chains",
+        partial(_again, decode_two_chains),
+        made_proof,
+        "protocol.two_chains.decode_two_chains",
     ),
     Door("protocol.grants.open_grant", _boxed, _box, "protocol.grants.open_grant"),
 ]

@@ -33,7 +33,7 @@ def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
     """The ledger's services as they are, and a gateway for light clients."""
     services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
     Gateway(
-        transport=ports.transport,
+        transport=services.ports.transport,
         ledger=services.ledger,
         submissions=services.submissions,
         network=network_id(genesis),

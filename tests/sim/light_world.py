@@ -49,7 +49,7 @@ class LedgerClinic:
     def __init__(self, ports: Ports, genesis: Genesis, seat: Seat) -> None:
         self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
         self.gateway = self.gateway_type(
-            transport=ports.transport,
+            transport=self.services.ports.transport,
             ledger=self.services.ledger,
             submissions=self.services.submissions,
             network=network_id(genesis),

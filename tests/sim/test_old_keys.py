@@ -105,7 +105,7 @@ class Impostor:
         assert isinstance(question, HeadersRequest)
         self.told += 1
         block, finality = self.forged()
-        return encode(HeadersReply((block.header,), finality, None, block.header.height))
+        return encode(HeadersReply((block.header,), finality, None, None, block.header.height))
 
 
 @pytest.mark.parametrize("epoch", [0, 4])

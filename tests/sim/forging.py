@@ -1,0 +1,112 @@
+"""A quorum of traitors with one voice: all keys of a committee, and a second chain that is final."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from node.ports import Stream
+from node.rpc import answer_frames
+from protocol import limits
+from protocol.blocks import (
+    Block,
+    Certificate,
+    Finality,
+    Header,
+    Phase,
+    Statement,
+    block_hash,
+    sign_statement,
+)
+from protocol.codec import encode
+from protocol.keys import PublicKey, SigningKey
+from protocol.merkle import EMPTY_ROOT
+from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
+from protocol.messages.consensus import Relay
+from protocol.messages.light import HeadersReply, HeadersRequest, decode_light_question
+from tests.sim.epoch_world import Changing
+from tests.sim.nodes import SimNode
+from tests.sim.transport import SimTransport
+
+
+class Forger:
+    """In the place of `node`, with `keys` of a committee: other blocks instead of `instead` and after it.
+
+    Whatever it is asked for, it answers with them; while it `is_hiding`, with no headers.
+    """
+
+    def __init__(
+        self, changing: Changing, node: SimNode, keys: Sequence[SigningKey], instead: Header, count: int = 3
+    ) -> None:
+        self._network, self._clock = changing.cluster.network_id, node.clock
+        changing.liars.add(node.identity)
+        header = replace(instead, time_ms=instead.time_ms + 1, tx_root=EMPTY_ROOT)
+        self.headers = [header]
+        while len(self.headers) < count:
+            header = replace(
+                header,
+                view=header.view + 1,
+                height=header.height + 1,
+                parent=block_hash(header),
+                time_ms=header.time_ms + 1,
+            )
+            self.headers.append(header)
+        self.finality = [Finality(_certificate(one, keys, self._network)) for one in self.headers]
+        members = [one.identity for one in changing.nodes]
+        self.transport = SimTransport(changing.network, node.identity, members=members, dials=members)
+        self.transport.subscribe("blocks")
+        self.told = 0
+        self.is_hiding = False
+
+    def serve_blocks(self) -> None:
+        """Before the transport runs."""
+        self.transport.serve("blocks", self._serve_blocks)
+
+    def serve_light(self) -> None:
+        """Before the transport runs."""
+        self.transport.serve("light", self._serve_light, strangers=True)
+
+    async def publish(self) -> None:
+        await self.transport.publish("blocks", encode(FinalBlock(self._block(0), self.finality[0])))
+
+    def relay(self, peers: Sequence[PublicKey]) -> None:
+        for peer in peers:
+            self.transport.send(peer, "consensus", encode(Relay(self.finality[-1].certificate)))
+
+    def _block(self, index: int) -> Block:
+        return Block(self.headers[index], (), ())
+
+    def _from(self, height: int) -> int:
+        """The place of the first header from `height` on."""
+        return min(max(0, height - self.headers[0].height), len(self.headers))
+
+    async def _serve_blocks(self, stream: Stream) -> None:
+        await answer_frames(stream, self._answer_blocks, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _serve_light(self, stream: Stream) -> None:
+        await answer_frames(stream, self._answer_light, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _answer_blocks(self, peer: PublicKey, frame: bytes) -> bytes:
+        head = self.headers[-1].height
+        match decode_question(frame):
+            case BlocksRequest(height):
+                self.told += 1
+                blocks = [self._block(index) for index in range(self._from(height), len(self.headers))]
+                return encode(BlocksReply(tuple(blocks), self.finality[-1] if blocks else None, head))
+            case question:
+                return encode(TimeReply(question.nonce, self._clock.wall_ms(), head))
+
+    async def _answer_light(self, peer: PublicKey, frame: bytes) -> bytes:
+        question = decode_light_question(frame)
+        assert isinstance(question, HeadersRequest)
+        self.told += 1
+        if self.is_hiding:
+            return encode(HeadersReply((), None, None, None, 0))
+        headers = tuple(self.headers[self._from(question.height) :])
+        finality = self.finality[-1] if headers else None
+        return encode(HeadersReply(headers, finality, None, None, self.headers[-1].height))
+
+
+def _certificate(header: Header, keys: Sequence[SigningKey], network: bytes) -> Certificate:
+    statement = Statement(header.epoch, header.view, int(Phase.FINALIZE), block_hash(header))
+    signatures = tuple(sign_statement(statement, key, network) for key in keys)  # type: ignore[arg-type]
+    return Certificate(statement, (1 << len(keys)) - 1, signatures)
