@@ -56,6 +56,7 @@ class Plan(Generic[R]):
         self._heads: dict[PublicKey, int] = {}
         self._asked: dict[PublicKey, _Asked] = {}
         self._arrived: list[Arrived[R]] = []
+        self._taken: Arrived[R] | None = None
         self._took_ms: dict[PublicKey, int] = {}
 
     def heard(self, peer: PublicKey, head: int) -> None:
@@ -93,17 +94,22 @@ class Plan(Generic[R]):
         self._heads.pop(peer, None)
         self._took_ms.pop(peer, None)
         self._arrived = [item for item in self._arrived if item.peer != peer]
+        if self._taken is not None and self._taken.peer == peer:
+            self._taken = None
         if self._asked.pop(peer, None) is not None:
             # Where the link is slow, a shorter reply may still come in time.
             self.span = max(1, self.span // 2)
 
     def take(self) -> Arrived[R] | None:
-        """The reply that goes on from `height`, if it is there."""
+        """The reply that goes on from `height`, if it is there. Until the next call nobody is asked for it
+        again, unless its peer is released meanwhile: to take it in takes time."""
+        self._taken = None
         self._arrived = [item for item in self._arrived if item.heights.last > self.height]
         for place, item in enumerate(self._arrived):
             if item.heights.first <= self.height + 1:
-                return self._arrived.pop(place)
-        return None
+                self._taken = self._arrived.pop(place)
+                break
+        return self._taken
 
     def reached(self, height: int) -> None:
         """All blocks up to `height` were taken in."""
@@ -126,14 +132,14 @@ class Plan(Generic[R]):
         """The lowest range up to `head` that nobody works on, while there is room for its reply."""
         taken = [item.heights for item in self._arrived]
         taken += [asked.heights for asked in self._asked.values()]
-        first = self.height + 1
+        next_first = first = 1 + max(self.height, self._taken.heights.last if self._taken else 0)
         last = head
         for one in sorted(taken, key=lambda heights: heights.first):
             if one.first > first:
                 last = min(last, one.first - 1)
                 break
             first = max(first, one.last + 1)
-        is_next = first == self.height + 1
+        is_next = first == next_first
         if first > last or (len(taken) >= CATCH_UP_RANGES_MAX and not is_next):
             return None
         return Range(first, min(last, first + self.span - 1))

@@ -88,6 +88,34 @@ def test_what_arrived_from_a_peer_that_lied_is_asked_for_again() -> None:
     assert plan.ask(C, 0) == Range(RANGE_BLOCKS_MAX + 1, 2 * RANGE_BLOCKS_MAX)
 
 
+def test_what_is_being_taken_in_is_not_asked_for_again() -> None:
+    plan = plan_of(0, a=2 * RANGE_BLOCKS_MAX, b=2 * RANGE_BLOCKS_MAX)
+    plan.ask(A, 0), plan.ask(B, 0)
+    plan.answered(A, RANGE_BLOCKS_MAX, "first", 0)
+    assert plan.take() is not None
+    assert plan.ask(A, 0) is None
+    plan.reached(RANGE_BLOCKS_MAX)
+    assert plan.ask(A, 0) is None
+
+
+def test_what_was_taken_and_turns_out_a_lie_is_asked_for_again() -> None:
+    plan = plan_of(0, a=5, b=5)
+    plan.ask(A, 0)
+    plan.answered(A, 5, "a lie", 0)
+    assert plan.take() is not None
+    plan.release(A)
+    assert plan.ask(B, 0) == Range(1, 5)
+
+
+def test_what_was_taken_and_brought_nothing_is_asked_for_again() -> None:
+    plan = plan_of(0, a=5)
+    plan.ask(A, 0)
+    plan.answered(A, 5, "useless", 0)
+    assert plan.take() is not None
+    assert plan.take() is None
+    assert plan.ask(A, 0) == Range(1, 5)
+
+
 def test_what_waits_is_bounded_and_what_comes_next_is_still_asked_for() -> None:
     plan = plan_of(0, a=10**9, b=10**9)
     plan.ask(A, 0)
