@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from node.chain.ledger import Ledger
+from node.chain.proving import OWNED, answer_proof, route_from
 from node.chain.submissions import Submissions
 from node.nonces import StreamNonce
 from node.ports import Entropy, Stream, Transport
@@ -38,8 +39,12 @@ from protocol.messages.light import (
     OwnedProof,
     OwnedReply,
     OwnedRequest,
+    ProofReply,
+    ProofRequest,
     RollReply,
     RollRequest,
+    RouteReply,
+    RouteRequest,
     decode_light_question,
 )
 from protocol.messages.submit import SubmitReply, decode_submit_request
@@ -50,7 +55,6 @@ from protocol.transactions import TransactionId
 
 LIGHT = "light"
 SUBMIT = "submit"
-OWNED = "owned"
 RECENT_BLOCKS = 4
 
 _Hashed = tuple[Block, Tree, BlockHash]
@@ -105,10 +109,21 @@ class Gateway:
                     return encode(GenesisReply(encode(self._ledger.genesis)))
                 case RollRequest():
                     return encode(RollReply(self._ledger.height, prove_roll(self._ledger.state)))
+                case RouteRequest(epoch):
+                    return encode(self._route(epoch))
+                case ProofRequest() as request:
+                    return encode(self._proof(request, nonce.take()))
                 case JoinRequest() as request:
                     return encode(self._join(peer, request))
 
         await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    def _route(self, epoch: int) -> RouteReply:
+        return RouteReply(route_from(self._ledger, epoch))
+
+    def _proof(self, request: ProofRequest, nonce: bytes | None) -> ProofReply:
+        network, server = self._network, self._server
+        return ProofReply(answer_proof(self._ledger, request, nonce, server=server, network=network))
 
     async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
         with trio.move_on_after(wait_ms / 1000):

@@ -140,9 +140,13 @@ class Ledger:
 
     def opening(self, header: Header) -> Opening | None:
         """What shows the committee of the block after `header`, where that opens another epoch."""
-        raw = self._store.get(layout.opening(header.epoch + 1))
-        stored = None if raw is None else decode(StoredOpening, raw, limit=_BLOCK_BYTES_MAX)
+        stored = self.stored_opening(header.epoch + 1)
         return stored.opening if stored is not None and stored.height == header.height else None
+
+    def stored_opening(self, epoch: int) -> StoredOpening | None:
+        """What shows the committee of `epoch`, once the epoch before is closed."""
+        raw = self._store.get(layout.opening(epoch))
+        return None if raw is None else decode(StoredOpening, raw, limit=_BLOCK_BYTES_MAX)
 
     def position(self, name: TransactionId) -> tuple[int, int] | None:
         """The height and index of a final transaction."""

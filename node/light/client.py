@@ -11,6 +11,7 @@ from node.light.headers import LightChain
 from node.light.lookups import Lookups
 from node.light.members import Members
 from node.light.my import My
+from node.light.proofs import Proofs
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
 from node.light.wallet import Wallet
@@ -48,12 +49,16 @@ class LightClient:
         )
         self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
         self.wallet = Wallet(keys=keys, store=store)
+        self.proofs = Proofs(
+            genesis=genesis, chain=self.chain, clinics=self.clinics, wallet=self.wallet, clock=clock
+        )
         lookups = Lookups(chain=self.chain, clinics=self.clinics)
         sharing = Sharing(
             chain=self.chain,
             clinics=self.clinics,
             wallet=self.wallet,
             transactor=Transactor(chain=self.chain, clinics=self.clinics),
+            proofs=self.proofs,
             clock=clock,
             entropy=entropy,
         )

@@ -24,7 +24,10 @@ from protocol.messages.light import (
     HeadersReply,
     HeadersRequest,
     Located,
+    RouteReply,
+    RouteRequest,
 )
+from protocol.proofs import verify_route
 from protocol.state import RosterState, committee_of
 from protocol.transactions import TransactionId, VerifiedTransaction, decode_transaction, verify_transaction
 from protocol.two_chains import Shown, find_two_chains
@@ -36,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 
 class LightChain:
-    """Final headers, each verified against the one before and a quorum of the committee.
+    """Final headers, each verified by a quorum of the committee, and against the one before where that is
+    known: after a time away the headers in between are left out, and only their epochs' ends verified.
 
     `committee` is that of the open epoch: once the newest header is shown to close its own, no key of
     that one adds another. `found` is why nothing is believed any more: two valid chains were shown here.
@@ -65,7 +69,7 @@ class LightChain:
         return max(0, self._clock.wall_ms() - self.head.header.time_ms)
 
     def header(self, height: int) -> Header | None:
-        """A verified header, of any height up to the head's."""
+        """A verified header, of a height up to the head's; None where it was left out."""
         raw = self._store.get(layout.header(height))
         return None if raw is None else decode(Header, raw, limit=limits.KIB)
 
@@ -103,7 +107,7 @@ class LightChain:
         task_status.started()
         while self.found is None:
             asked = self._clinics.reachable()
-            if not asked or not await self._follow(asked[0]):
+            if not asked or not await self._step(asked[0]):
                 await trio.sleep(RETRY_S)
         await trio.sleep_forever()
 
@@ -128,6 +132,28 @@ class LightChain:
         if not verify_inclusion(header, transaction.id, located.index, located.size, located.path):
             raise Malformed("the path does not lead to the header's transaction root")
         return transaction
+
+    async def _step(self, peer: PublicKey) -> bool:
+        """Asks one clinic for what comes next, and before that for the newest of all where what is known
+        here is old: then the headers between are not asked for. Whether that went well."""
+        return (self.is_fresh() or await self._leap(peer)) and await self._follow(peer)
+
+    async def _leap(self, peer: PublicKey) -> bool:
+        """Goes to the newest header that one clinic shows, by the ends of the epochs on the way."""
+        raw = await self._clinics.call(peer, PROTOCOL, encode(RouteRequest(self.committee.epoch)))
+        try:
+            if raw is None:
+                raise Malformed("no answer")
+            route = decode(RouteReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).route
+            # One who knows nothing newer has not lied.
+            if route is not None and route.header.height > self.height:
+                rosters = verify_route(route, self.committee)
+                self._adopt([route.header], route.finality, rosters[-1] if rosters else None)
+        except ProtocolError as error:
+            _log.warning("%s showed no way to the newest header: %s", peer.hex()[:12], error)
+            self._clinics.avoid(peer)
+            return False
+        return True
 
     async def _follow(self, peer: PublicKey) -> bool:
         """Asks one clinic for what comes next; whether that went well."""

@@ -1,14 +1,17 @@
 """Sharing and stopping: grants signed by the owner, revocations that count at once wherever they arrive."""
 
+import logging
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
+from node.light.proofs import Proofs
 from node.light.transact import Transactor, not_taken
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
 from node.ports import Clock, Entropy
+from protocol import limits
 from protocol.blocks import Member
 from protocol.codec import encode
 from protocol.control import GrantItem, Stopped, utc
@@ -19,11 +22,14 @@ from protocol.transactions import (
     Grant,
     GrantId,
     Revoke,
+    TokenId,
     TransactionId,
     sealed_hash,
     sign_transaction,
     transaction_id,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class Sharing:
@@ -36,11 +42,13 @@ class Sharing:
         clinics: Clinics,
         wallet: Wallet,
         transactor: Transactor,
+        proofs: Proofs,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._transactor, self._clock, self._entropy = transactor, clock, entropy
+        self._proofs = proofs
 
     async def share(
         self, records: Sequence[OwnRecord], grantee: Member, for_ms: int, purposes: Sequence[str]
@@ -77,8 +85,7 @@ class Sharing:
         # Until that is shown to be final, the grant stays one that can be stopped again.
         if name in heights:
             self._wallet.put_grant(replace(grant, stopped_ms=self._clock.wall_ms()))
-        limits = self._chain.limits
-        body = decode_grant_body(grant.body, limits)
+        body = decode_grant_body(grant.body, self._chain.limits)
         return Stopped(
             grant=grant.grant_id.hex(),
             token=grant.token.hex(),
@@ -88,17 +95,31 @@ class Sharing:
             unreached=tuple(
                 member.id_key.hex() for member in self._clinics.members if member.id_key not in took
             ),
-            bound_s=body.max_stale_s + 3 * limits.tolerance_ms // 1000,
+            bound_s=body.max_stale_s + 3 * self._chain.limits.tolerance_ms // 1000,
         )
 
     async def refresh(self) -> None:
         """Looks again for grants that were not final when they were made."""
-        pending = [grant for grant in self._wallet.grants() if not grant.height]
-        if pending:
-            heights = await self._transactor.wait_final([grant.transaction for grant in pending])
-            for grant in pending:
-                if grant.transaction in heights:
-                    self._wallet.put_grant(replace(grant, height=heights[grant.transaction]))
+        pending: dict[TokenId, dict[GrantId, OwnGrant]] = {}
+        for grant in self._wallet.grants():
+            if not grant.height:
+                pending.setdefault(grant.token, {})[grant.grant_id] = grant
+        for token, grants in pending.items():
+            record = self._wallet.record_of(token)
+            if record is not None:
+                await self._look_again(record, grants)
+
+    async def _look_again(self, record: OwnRecord, grants: dict[GrantId, OwnGrant]) -> None:
+        try:
+            shown = await self._proofs.standing(record, list(grants)[: limits.CLAIMS_MAX])
+        except UserError as error:
+            # They stay pending: nobody showed more.
+            _log.warning("grants not final yet: %s", error)
+            return
+        for proven in shown.proven:
+            if proven.grant is not None:
+                grant = grants[proven.claim.grant]
+                self._wallet.put_grant(replace(grant, height=proven.grant.height))
 
     def live(self) -> list[OwnGrant]:
         """Grants not ended by us and not past their date."""

@@ -13,8 +13,9 @@ from protocol.errors import Malformed
 from protocol.invitations import SignedInvitation
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
 from protocol.ownership import Ownership
+from protocol.proofs import Route, StateProof
 from protocol.roll import Roll
-from protocol.transactions import TransactionId
+from protocol.transactions import GrantId, TokenId, TransactionId
 
 HEADERS_MAX = 256
 TRANSACTIONS_MAX = 64
@@ -149,6 +150,45 @@ class RollReply(Wire, frozen=True, tag=14):
     roll: Roll
 
 
+class RouteRequest(Wire, frozen=True, tag=15):
+    """Asks for the way from the committee of `epoch` to the newest final header."""
+
+    epoch: int
+
+
+class RouteReply(Wire, frozen=True, tag=16):
+    """The way, or a part of it that ends with an epoch; None where there is none from that epoch."""
+
+    route: Route | None
+
+
+class Subject(Wire, frozen=True):
+    """What a proof is asked about: a token, or one of its grants where `grant` is not empty."""
+
+    token: TokenId
+    grant: GrantId
+
+
+class ProofRequest(Wire, frozen=True, tag=17):
+    """Asks for a proof of the newest state, from the committee of `epoch` on.
+
+    `keys[i]` owns or owned the token of `subjects[i]`, and signs as for OwnedRequest: what is so of a
+    grant is told to nobody else.
+    """
+
+    nonce: bytes
+    epoch: int
+    subjects: tuple[Subject, ...]
+    keys: tuple[PublicKey, ...]
+    signatures: tuple[bytes, ...]
+
+
+class ProofReply(Wire, frozen=True, tag=18):
+    """The proof, its claims in the order asked; None without a reason."""
+
+    proof: StateProof | None
+
+
 LightQuestion = (
     HeadersRequest
     | LocateRequest
@@ -157,6 +197,8 @@ LightQuestion = (
     | GenesisRequest
     | JoinRequest
     | RollRequest
+    | RouteRequest
+    | ProofRequest
 )
 
 
@@ -177,6 +219,14 @@ def decode_light_question(raw: bytes) -> LightQuestion:
             _require(len(nonce) == NONCE_BYTES and 1 <= len(keys) <= OWNER_KEYS_MAX)
             _require(len(keys) == len(signatures) and all(map(is_public_key, keys)))
             _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
+        case ProofRequest(nonce, epoch, subjects, keys, signatures):
+            _require(len(nonce) == NONCE_BYTES and epoch >= 0 and 1 <= len(subjects) <= limits.CLAIMS_MAX)
+            _require(len(subjects) == len(keys) == len(signatures) and all(map(is_public_key, keys)))
+            _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
+            _require(all(len(one.token) == HASH_BYTES for one in subjects))
+            _require(all(len(one.grant) in (0, HASH_BYTES) for one in subjects))
+        case RouteRequest(epoch):
+            _require(epoch >= 0)
         case JoinRequest(_, _, acceptance):
             _require(len(acceptance) == SIGNATURE_BYTES)
         case NonceRequest() | GenesisRequest() | RollRequest():

@@ -219,6 +219,11 @@ def _located(maker: Maker, _fields: Fields) -> Fields:
     return {"transactions": maker.hashes(), "wait_ms": maker.pick((0, 8))}
 
 
+def _proof_request(maker: Maker, fields: Fields) -> Fields:
+    asked = _asked(maker, fields)
+    return {"subjects": tuple(light.Subject(one, maker.octets(32)) for one in asked.pop("tokens")), **asked}  # type: ignore[arg-type]
+
+
 def _invitation(maker: Maker, _fields: Fields) -> Fields:
     return {"name": "test", "addresses": ("/ip4/127.0.0.1/tcp/4001",), "secret": maker.octets(16)}
 
@@ -256,6 +261,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         name: value for name, value in _asked(maker, fields).items() if name != "tokens"
     },
     keystore.WalletKeys: lambda maker, _fields: {"hot_masters": maker.hashes()},
+    light.ProofRequest: _proof_request,
     members.Accusations: lambda maker, _fields: {"evidence": maker.some(evidence.Evidence)},
     members.Changes: lambda maker, _fields: {"changes": maker.some(pending.PendingChange)},
     members.Hello: lambda _maker, _fields: {"software": "0.1.0"},

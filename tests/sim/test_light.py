@@ -12,7 +12,7 @@ from protocol.control import MyShare, MyStop
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
-from protocol.messages.light import HeadersReply, Located
+from protocol.messages.light import HeadersReply, Located, RouteReply
 from protocol.transactions import GrantId, TokenId, TransactionId
 from tests.sim.light_world import LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
@@ -183,9 +183,13 @@ def test_a_lying_clinic_is_not_believed_and_another_is_asked(liar: type[Gateway]
 
 
 class Dripping(Gateway):
-    """Shows one header at a time, each after a while."""
+    """Shows one header at a time, each after a while, and no way to the newest."""
 
     asked: ClassVar[list[int]] = []
+
+    def _route(self, epoch: int) -> RouteReply:
+        liar = self._server == self._ledger.genesis.members[0].id_key
+        return RouteReply(None) if liar else super()._route(epoch)
 
     async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
         reply = await super()._headers(height, wait_ms)
