@@ -59,7 +59,7 @@ def blob_tuning(write_buffer_bytes: int) -> LevelDbTuning:
 
 
 LEDGER_TUNING: Final = LevelDbTuning(
-    write_buffer_bytes=2 * MIB, file_bytes_max=4 * MIB, low_water=VITAL_LOW_WATER
+    write_buffer_bytes=4 * MIB, file_bytes_max=4 * MIB, low_water=VITAL_LOW_WATER
 )
 BLOB_TUNING: Final = blob_tuning(16 * MIB)
 
