@@ -9,6 +9,9 @@ What bounds it: the processors, and of a clinic's time, from the profile under l
 of signatures, a tenth the search for grants to this clinic (each box is tried), a seventh executing blocks
 (of which the state map is half), a tenth judging transactions as they come in, a sixth Noise, Yamux and
 frames in Python, a tenth the database and threads; the rest is the event loop and the clients' questions.
+From round to round it slows. Of what is added, about half is LevelDB merging ever larger tables of
+scattered keys, in its own thread; the other half is on the event loop, and not explained in full: to find
+an entry in a larger state map takes longer.
 A lone transaction waits for four synced writes one after the other and a dozen messages.
 """
 
