@@ -33,6 +33,7 @@ from node.parts import Parts, RunningPart
 from node.store.report import storage_warnings
 from node.systemd import supervisor
 from node.version import program_version
+from node.wallet_file import WalletFile
 from protocol import limits
 from protocol.blocks import Genesis, network_id
 from protocol.control import KeysResult
@@ -64,15 +65,17 @@ def run_daemon(config: Config, passphrase: bytes | None, *, is_json: bool = Fals
 
 
 class Daemon:
-    """One node as a process. `passphrase` is that of the key file, for a clinic that rotates its key."""
+    """One node as a process. `passphrase` is that of the key file, which a change of keys rewrites."""
 
     def __init__(self, config: Config, keys: ClinicKeys | WalletKeys, passphrase: bytes | None) -> None:
         self._config, self._clock = config, SystemClock()
         entropy, offload = SystemEntropy(), ThreadOffload()
         self._offload = offload
         self._parts = Parts(config, self._clock, entropy, offload)
-        self._keys: VoteKeys | WalletKeys = (
-            keys
+        self._keys: VoteKeys | WalletFile = (
+            WalletFile(
+                paths.keyfile(config.node.data_dir), keys, passphrase, entropy=entropy, offload=offload
+            )
             if isinstance(keys, WalletKeys)
             else VoteKeys(config.node.data_dir, keys, passphrase, entropy=entropy, offload=offload)
         )
@@ -235,8 +238,8 @@ class Daemon:
                 part = self._parts.applicant(genesis, application, keys)
             case VoteKeys() as keys:
                 part = self._parts.clinic(genesis, keys, application)
-            case WalletKeys() as keys:
-                part = self._parts.light(genesis, keys)
+            case WalletFile() as wallet:
+                part = self._parts.light(genesis, wallet)
         await self._nursery.start(part.run)
         self._part = part
         self._answers.joined = Joined(part.node, part.transport, self._keeping(part.node, genesis))
@@ -292,7 +295,7 @@ class Daemon:
 
     def _clinic_keys(self) -> VoteKeys:
         """Raises UserError ROLE where this is no clinic."""
-        if isinstance(self._keys, WalletKeys):
+        if isinstance(self._keys, WalletFile):
             raise UserError(
                 "this is a patient's light client, and only a clinic can do this",
                 "a patient joins with the genesis file: chartmesh network join GENESIS",

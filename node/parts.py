@@ -13,7 +13,7 @@ from node.config import Config
 from node.control.joining import Part
 from node.dialling import ordered_members, whom_to_dial
 from node.founding import read_signed_card
-from node.keystore import Keyring, WalletKeys
+from node.keystore import Keyring
 from node.light.client import LightClient
 from node.members.applicant import Applicant
 from node.members.application import Application
@@ -25,6 +25,7 @@ from node.records.audit_chain import KEEP_EVIDENCE
 from node.store.leveldb import LEDGER_TUNING, LevelDbTuning, blob_tuning, open_leveldb
 from node.store.rebuild import condemn, is_condemned, open_rebuildable
 from node.store.votefile import open_vote_file
+from node.wallet_file import WalletFile
 from protocol.blocks import Genesis, NetworkId, network_id
 from protocol.errors import Code, StorageError
 from protocol.invitations import Invitation
@@ -156,7 +157,7 @@ class Parts:
             offload=self._offload,
         )
 
-    def light(self, genesis: Genesis, keys: WalletKeys) -> RunningPart:
+    def light(self, genesis: Genesis, wallet: WalletFile) -> RunningPart:
         """A patient's light client. Raises StorageError, UserError."""
         network, clinics = network_id(genesis), self._config.network.clinics
         transport = Libp2pTransport(
@@ -176,7 +177,8 @@ class Parts:
             opened.callback(store.close)
             client = LightClient(
                 genesis=genesis,
-                keys=keys,
+                keys=wallet.keys,
+                keep=wallet.keep,
                 transport=transport,
                 store=store,
                 clock=self._clock,

@@ -14,7 +14,7 @@ from node.light.my import My
 from node.light.proofs import Proofs
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
-from node.light.wallet import Wallet
+from node.light.wallet import Keep, Wallet
 from node.light.who import Who
 from node.ports import Clock, Entropy, Offload, Store, TaskStatus, Transport
 from node.records.fetching import Fetcher
@@ -34,6 +34,7 @@ class LightClient:
         *,
         genesis: Genesis,
         keys: WalletKeys,
+        keep: Keep,
         transport: Transport,
         store: Store,
         clock: Clock,
@@ -48,7 +49,7 @@ class LightClient:
             reply_limit=limits.LIGHT_REPLY_BYTES_MAX,
         )
         self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
-        self.wallet = Wallet(keys=keys, store=store)
+        self.wallet = Wallet(keys=keys, store=store, keep=keep)
         self.proofs = Proofs(
             genesis=genesis, chain=self.chain, clinics=self.clinics, wallet=self.wallet, clock=clock
         )

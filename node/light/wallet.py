@@ -5,7 +5,7 @@ signed with its keys leaves the device. Content keys are not stored: the sealed 
 with the hot master when needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from protocol.codec import Wire, decode, encode
 from protocol.errors import Code, UserError
 from protocol.grants import SealedKey, open_key
 from protocol.keys import OpeningKey, PublicKey, SigningKey
+from protocol.rekeying import FreshKeys
 from protocol.transactions import Content, GrantId, SignedEnrolment, TokenId, TransactionId
 from protocol.wallet import HotMaster, enrol, opening_key, owner_key
 
@@ -26,6 +27,10 @@ _OFFER, _RECORD, _GRANT = b"offer/", b"record/", b"grant/"
 _NEXT = layout.wallet(b"next-index")
 _ENTRY_BYTES_MAX = 8 * limits.KIB
 ID_PREFIX_CHARS_MIN = 6
+
+
+Keep = Callable[[WalletKeys], Awaitable[None]]
+"""Makes a wallet's keys durable."""
 
 
 class RecordState(IntEnum):
@@ -89,8 +94,13 @@ class OwnGrant(Wire, frozen=True):
 class Wallet:
     """The patient's keys and what they were used for, in the light client's store."""
 
-    def __init__(self, *, keys: WalletKeys, store: Store) -> None:
-        self.keys, self._store = keys, store
+    def __init__(self, *, keys: WalletKeys, store: Store, keep: Keep) -> None:
+        self.keys, self._store, self._keep = keys, store, keep
+
+    async def adopt(self, keys: WalletKeys) -> None:
+        """Uses these keys from now on, durably. Raises UserError KEY_FILE."""
+        await self._keep(keys)
+        self.keys = keys
 
     @property
     def device(self) -> int:
@@ -116,23 +126,23 @@ class Wallet:
         hot = self._hot(self.device)
         return [
             enrol(hot, one.index, self.next_key_hash(one), issuer, not_after_ms, network)
-            for one in self.offer(issuer, count, not_after_ms)
+            for one in self.offer([issuer] * count, not_after_ms)
         ]
 
-    def offer(self, knower: PublicKey, count: int, not_after_ms: int) -> list[Offer]:
-        """Keys under `count` fresh indices, which are used from now on.
+    def offer(self, knowers: Sequence[PublicKey], not_after_ms: int) -> list[Offer]:
+        """Keys under as many fresh indices, which are used from now on.
 
         Raises:
             UserError: LIMIT, where the pool of next-key hashes is used up.
         """
-        first, pool = self.next_index, self.keys
+        first, count, pool = self.next_index, len(knowers), self.keys
         if not pool.first_hash <= first or first + count > pool.first_hash + len(pool.next_key_hashes):
             raise UserError(
                 "this wallet's pool of one-time keys is used up",
-                "refill it with the 24 words: chartmesh keys refill",
+                "refill it with the 24 words",
                 code=Code.LIMIT,
             )
-        made = [Offer(self.device, first + at, knower, not_after_ms) for at in range(count)]
+        made = [Offer(self.device, first + at, knower, not_after_ms) for at, knower in enumerate(knowers)]
         puts = [(_offer_key(one), encode(one)) for one in made]
         self._store.write([*puts, (_NEXT, (first + count).to_bytes(8, "big"))], sync=True)
         return made
@@ -141,6 +151,15 @@ class Wallet:
     def next_index(self) -> int:
         """The lowest index that was never used on this device."""
         return int.from_bytes(self._store.get(_NEXT) or b"", "big")
+
+    def skip_to(self, index: int) -> None:
+        """Leaves out the indices below `index`: another device may have used them."""
+        self._store.write([(_NEXT, max(index, self.next_index).to_bytes(8, "big"))], sync=True)
+
+    def fresh_keys(self, offer: Offer) -> FreshKeys:
+        """What another signs or commits to, of keys that were given out."""
+        owner, opening = self.owner_key(offer).public, self.opening_key(offer).public
+        return FreshKeys(owner, self.next_key_hash(offer), opening)
 
     def next_key_hash(self, keyed: Keyed) -> bytes:
         """What a token with these keys commits to. The pool holds it: see `offer`."""

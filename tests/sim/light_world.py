@@ -92,10 +92,22 @@ class Someone:
             task_status.started()
 
 
-def someone_new(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | None = None) -> Someone:
-    """A light client of all clinics, not running yet; `store` is what it had before."""
-    identity = SigningKey(digest("sim-light", b""))
-    network.name(identity.public, "patient")
+async def keep_nothing(keys: WalletKeys) -> None:
+    """The wallet's file, which no simulated device has."""
+    await trio.lowlevel.checkpoint()
+
+
+def someone_new(
+    cluster: Cluster,
+    network: SimNetwork,
+    *,
+    store: MemoryStore | None = None,
+    keys: WalletKeys | None = None,
+    name: str = "patient",
+) -> Someone:
+    """A light client of all clinics, not running yet; `store` and `keys` are what it had before."""
+    identity = SigningKey(digest("sim-light", b"" if name == "patient" else name.encode()))
+    network.name(identity.public, name)
     members = [node.identity for node in cluster.nodes]
     store = store or MemoryStore()
     transport = SimTransport(network, identity.public, members=members, dials=members)
@@ -104,10 +116,11 @@ def someone_new(cluster: Cluster, network: SimNetwork, *, store: MemoryStore | N
         transport=transport,
         store=store,
         clock=SimClock(cluster.world.timeline.now_ms),
-        entropy=SimEntropy("patient"),
+        entropy=SimEntropy(name),
         offload=InlineOffload(),
         genesis=cluster.genesis,
-        keys=WalletKeys((hot_master(ENTROPY).secret,), hashes),
+        keys=keys or WalletKeys((hot_master(ENTROPY).secret,), hashes),
+        keep=keep_nothing,
     )
     return Someone(store, transport, patient)
 
