@@ -34,13 +34,16 @@ from protocol.control import (
     AuditVerify,
     BackupCreate,
     Document,
+    KeysRefill,
     KeysRotate,
     KeysShow,
     Members,
     MembersResult,
     MyCode,
+    MyLostPhone,
     MyRecord,
     MyRecords,
+    MyRecover,
     MyShare,
     MyShares,
     MyStop,
@@ -76,6 +79,7 @@ ClinicRequest = (
 )
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
+OwnKeysRequest = MyLostPhone | MyRecover | KeysRefill
 
 
 class Peerage(Protocol):
@@ -146,6 +150,8 @@ class Answers:
                 return await _answer_clinic(self._clinic(), request, exchange)
             case MyCode() | MyRecords() | MyRecord() | MyShare() | MyShares() | MyStop() | MyWho():
                 return await _answer_patient(self._client(), request, exchange)
+            case MyLostPhone() | MyRecover() | KeysRefill():
+                return await _answer_own_keys(self._client(), request)
             case _:
                 assert_never(request)
 
@@ -316,6 +322,18 @@ async def _answer_patient(client: LightClient, request: PatientRequest, exchange
             return await my.stop(request)
         case MyWho():
             return await my.who(request)
+        case _:
+            assert_never(request)
+
+
+async def _answer_own_keys(client: LightClient, request: OwnKeysRequest) -> Document:
+    match request:
+        case MyLostPhone():
+            return await client.own_keys.lost_phone(request)
+        case MyRecover():
+            return await client.own_keys.recover(request)
+        case KeysRefill():
+            return await client.own_keys.refill(request)
         case _:
             assert_never(request)
 

@@ -11,7 +11,10 @@ from node.light.headers import LightChain
 from node.light.lookups import Lookups
 from node.light.members import Members
 from node.light.my import My
+from node.light.own_keys import OwnKeys
 from node.light.proofs import Proofs
+from node.light.recovery import Recovery
+from node.light.rotation import Rotation
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
 from node.light.wallet import Keep, Wallet
@@ -54,11 +57,14 @@ class LightClient:
             genesis=genesis, chain=self.chain, clinics=self.clinics, wallet=self.wallet, clock=clock
         )
         lookups = Lookups(chain=self.chain, clinics=self.clinics)
+        roll = Members(chain=self.chain, clinics=self.clinics)
+        transactor = Transactor(chain=self.chain, clinics=self.clinics)
+        discovery = Discovery(lookups=lookups, wallet=self.wallet)
         sharing = Sharing(
             chain=self.chain,
             clinics=self.clinics,
             wallet=self.wallet,
-            transactor=Transactor(chain=self.chain, clinics=self.clinics),
+            transactor=transactor,
             proofs=self.proofs,
             clock=clock,
             entropy=entropy,
@@ -66,13 +72,38 @@ class LightClient:
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
-            members=Members(chain=self.chain, clinics=self.clinics),
+            members=roll,
             wallet=self.wallet,
-            discovery=Discovery(lookups=lookups, wallet=self.wallet),
+            discovery=discovery,
             sharing=sharing,
             who=Who(clinics=self.clinics, wallet=self.wallet, network=self.chain.network),
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
+        )
+        self.own_keys = OwnKeys(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
+            recovery=Recovery(clinics=self.clinics, members=roll, lookups=lookups, wallet=self.wallet),
+        )
+
+    def _rotation(
+        self,
+        discovery: Discovery,
+        sharing: Sharing,
+        transactor: Transactor,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Rotation:
+        return Rotation(
+            chain=self.chain,
+            wallet=self.wallet,
+            discovery=discovery,
+            sharing=sharing,
+            transactor=transactor,
+            clock=clock,
+            entropy=entropy,
         )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -55,6 +55,12 @@ class Clinics:
             while peer not in self._transport.connected():
                 await self._came.wait()
 
+    async def wait_all(self, timeout_s: float) -> None:
+        """Returns when every member is connected, or after `timeout_s` with those that are."""
+        with trio.move_on_after(timeout_s):
+            for peer in list(self._order):
+                await self.wait_connected(peer, timeout_s)
+
     def keep_to(self, members: Collection[PublicKey]) -> None:
         """Asks none but these: whoever is no member any more is behind, and tells nothing new."""
         self._order = [peer for peer in self._order if peer in members]

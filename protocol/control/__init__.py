@@ -4,6 +4,7 @@ results    what the daemon answers; each JSON document is what `--json` prints; 
            membership are in `membership`
 requests   what the CLI asks; each names its result type
 keeping    what the daemon answers about its databases and backups
+wallet     what a patient's daemon answers about her keys
 frames     how both, and bulk bytes, travel on the control socket
 
 One connection carries one exchange. The client sends one JSON frame (a request) and, where the
@@ -54,12 +55,15 @@ from protocol.control.requests import (
     AuditList,
     AuditVerify,
     BackupCreate,
+    KeysRefill,
     KeysRotate,
     KeysShow,
     Members,
     MyCode,
+    MyLostPhone,
     MyRecord,
     MyRecords,
+    MyRecover,
     MyShare,
     MyShares,
     MyStop,
@@ -117,6 +121,7 @@ from protocol.control.results import (
     Stopped,
     StopResult,
 )
+from protocol.control.wallet import LostPhoneResult, RecoverResult, RekeyedItem, WalletResult
 
 __all__ = [
     "HEADER_BYTES",
@@ -145,19 +150,23 @@ __all__ = [
     "Frame",
     "FrameDecoder",
     "GrantItem",
+    "KeysRefill",
     "KeysResult",
     "KeysRotate",
     "KeysShow",
     "Kind",
+    "LostPhoneResult",
     "MemberItem",
     "Members",
     "MembersResult",
     "MyCode",
     "MyCodeResult",
+    "MyLostPhone",
     "MyRecord",
     "MyRecordItem",
     "MyRecords",
     "MyRecordsResult",
+    "MyRecover",
     "MyShare",
     "MyShareResult",
     "MyShares",
@@ -195,7 +204,9 @@ __all__ = [
     "RecordListResult",
     "RecordShow",
     "RecordShowResult",
+    "RecoverResult",
     "RefusalItem",
+    "RekeyedItem",
     "Status",
     "StatusResult",
     "Stop",
@@ -205,6 +216,7 @@ __all__ = [
     "StoreStatResult",
     "StoreVerify",
     "StoreVerifyResult",
+    "WalletResult",
     "data_frames",
     "decode_reply",
     "decode_request",

@@ -40,6 +40,7 @@ from protocol.control.results import (
     StatusResult,
     StopResult,
 )
+from protocol.control.wallet import LostPhoneResult, RecoverResult, WalletResult
 
 R = TypeVar("R", bound=Document)
 
@@ -53,6 +54,7 @@ ReceiveCode = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_C
 Invitation = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 GrantBodyHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * limits.GRANT_BODY_BYTES_MAX)]
+Words = Annotated[str, Meta(min_length=1, max_length=limits.WORDS_CHARS_MAX)]
 Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
 Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
@@ -254,6 +256,34 @@ class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
     rows: Rows = limits.CONTROL_ROWS_DEFAULT
 
 
+class MyLostPhone(Ask[LostPhoneResult], frozen=True, kw_only=True, tag="my-lost-phone"):
+    """New keys for every record; grants end but those of `keep`. `words` are the 24."""
+
+    words: Words
+    keep: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
+
+    def __repr__(self) -> str:
+        return "MyLostPhone(…)"
+
+
+class MyRecover(Ask[RecoverResult], frozen=True, kw_only=True, tag="my-recover"):
+    """Finds everything of these 24 words on the ledger."""
+
+    words: Words
+
+    def __repr__(self) -> str:
+        return "MyRecover(…)"
+
+
+class KeysRefill(Ask[WalletResult], frozen=True, kw_only=True, tag="keys-refill"):
+    """Fills a wallet's pool of one-time keys."""
+
+    words: Words
+
+    def __repr__(self) -> str:
+        return "KeysRefill(…)"
+
+
 AnyRequest = (
     Status
     | Peers
@@ -288,6 +318,9 @@ AnyRequest = (
     | MyShares
     | MyStop
     | MyWho
+    | MyLostPhone
+    | MyRecover
+    | KeysRefill
 )
 
 

@@ -63,6 +63,9 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyShares(),
     control.MyStop(id=None),
     control.MyWho(record=TOKEN),
+    control.MyLostPhone(words="abandon art", keep=(GRANT.grant,)),
+    control.MyRecover(words="abandon art"),
+    control.KeysRefill(words="abandon art"),
 )
 
 RESULTS: dict[type, control.Document] = {
@@ -187,6 +190,11 @@ RESULTS: dict[type, control.Document] = {
     control.MyStopResult: control.MyStopResult(
         stops=(control.Stopped(grant=TOKEN, final=True, stopped_at=("02",), unreached=("03",), bound_s=90),)
     ),
+    control.LostPhoneResult: control.LostPhoneResult(
+        device=1, records=(control.RekeyedItem(token=TOKEN, title="t", final=True),), kept=(GRANT.grant,)
+    ),
+    control.RecoverResult: control.RecoverResult(device=1, records=2),
+    control.WalletResult: control.WalletResult(id="02", fingerprint="ab", device=0, used=3, left=253),
     control.MyWhoResult: control.MyWhoResult(
         accesses=(
             control.AccessItem(
@@ -218,6 +226,12 @@ def test_the_schema_is_the_committed_one() -> None:
         "the control contract changed: fields may be added, never renamed or removed; "
         "if so, write it anew with: uv run python -m tests.unit.test_control"
     )
+
+
+def test_no_request_shows_the_words_in_a_message() -> None:
+    with_words = [request for request in REQUESTS if hasattr(request, "words")]
+    assert len(with_words) == 3
+    assert all("abandon" not in f"{request!r} {request}" for request in with_words)
 
 
 def test_every_request_of_the_contract_is_tried_here() -> None:

@@ -1,0 +1,65 @@
+"""What the 24 words do for a wallet: they give the cold master, and the hot masters of all devices.
+
+The words come with one request and are forgotten with its answer. What a wallet keeps of them is what a
+thief of it may have: hot masters, and hashes of next keys.
+"""
+
+from collections.abc import Sequence
+
+from node.keystore import NEXT_KEY_HASHES, WalletKeys
+from node.light.wallet import Keyed, OwnRecord, Wallet
+from protocol import limits
+from protocol.errors import Code, UserError
+from protocol.grants import SealedKey
+from protocol.keys import SigningKey
+from protocol.rekeying import Held
+from protocol.wallet import cold_master, entropy_of, hot_master, next_key, next_key_hashes
+
+
+class Cold:
+    """The words of `wallet`, for as long as one request takes."""
+
+    def __init__(self, words: str, wallet: Wallet) -> None:
+        """Raises UserError WORDS: a slip, or the words of another wallet."""
+        self._entropy, self._wallet = entropy_of(words), wallet
+        if hot_master(self._entropy).secret != wallet.keys.hot_masters[0]:
+            raise UserError(
+                "these are the words of another wallet",
+                "look for the paper of this wallet",
+                code=Code.WORDS,
+            )
+
+    def next_key(self, keyed: Keyed) -> SigningKey:
+        """The key that ends the generation of a token with these keys."""
+        return next_key(cold_master(self._entropy), keyed.index)
+
+    def hot_secret(self, device: int) -> bytes:
+        return hot_master(self._entropy, device=device).secret
+
+    def pool(self, first: int, count: int = NEXT_KEY_HASHES) -> tuple[bytes, ...]:
+        """The hashes of next keys from index `first` on."""
+        return next_key_hashes(cold_master(self._entropy), first, count)
+
+    async def refill(self, extra: int = 0) -> None:
+        """Fills the pool for what is to come, and `extra` keys more. Raises UserError KEY_FILE."""
+        await self.extend(self._wallet.keys.hot_masters, self._wallet.next_index, extra)
+
+    async def extend(self, hot_masters: Sequence[bytes], first: int, extra: int = 0) -> None:
+        """Gives the wallet these hot masters and a full pool from index `first` on, durably.
+
+        Raises:
+            UserError: KEY_FILE; LIMIT: too many devices.
+        """
+        if len(hot_masters) > limits.DEVICES_MAX:
+            raise UserError(
+                "these words have served too many devices",
+                "make a wallet with new words, and let clinics add new records to that one",
+                code=Code.LIMIT,
+            )
+        hashes = self.pool(first, NEXT_KEY_HASHES + extra)
+        await self._wallet.adopt(WalletKeys(tuple(hot_masters), hashes, first))
+
+
+def held(record: OwnRecord, opened: SealedKey) -> Held:
+    """A record of ours, as what ends its generation needs it."""
+    return Held(record.token, record.generation, opened)

@@ -1,0 +1,39 @@
+"""What the daemon answers about a patient's wallet: keys changed, found again, handed on.
+
+The same rules hold as for all results (`protocol.control.results`).
+"""
+
+from protocol.control.results import Document, Item
+
+
+class RekeyedItem(Item, frozen=True, kw_only=True):
+    """A record whose new keys count at every clinic, if `final`."""
+
+    token: str
+    title: str
+    final: bool
+
+
+class LostPhoneResult(Document, frozen=True, kw_only=True):
+    """`device` is the number of the device from now on; `kept` are the grants that live on."""
+
+    device: int
+    records: tuple[RekeyedItem, ...]
+    kept: tuple[str, ...]
+
+
+class RecoverResult(Document, frozen=True, kw_only=True):
+    """`records` counts all that are this wallet's now."""
+
+    device: int
+    records: int
+
+
+class WalletResult(Document, frozen=True, kw_only=True):
+    """The wallet itself. `left` one-time keys can be given out before the 24 words are needed."""
+
+    id: str
+    fingerprint: str
+    device: int
+    used: int
+    left: int
