@@ -22,7 +22,13 @@ from protocol.keys import PublicKey, SigningKey
 from protocol.merkle import EMPTY_ROOT
 from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
 from protocol.messages.consensus import Relay
-from protocol.messages.light import HeadersReply, HeadersRequest, decode_light_question
+from protocol.messages.light import (
+    HeadersReply,
+    HeadersRequest,
+    RouteReply,
+    RouteRequest,
+    decode_light_question,
+)
 from tests.sim.epoch_world import Changing
 from tests.sim.nodes import SimNode
 from tests.sim.transport import SimTransport
@@ -97,6 +103,8 @@ class Forger:
 
     async def _answer_light(self, peer: PublicKey, frame: bytes) -> bytes:
         question = decode_light_question(frame)
+        if isinstance(question, RouteRequest):
+            return encode(RouteReply(None))  # It owns to nothing newer, and is asked for headers then.
         assert isinstance(question, HeadersRequest)
         self.told += 1
         if self.is_hiding:
