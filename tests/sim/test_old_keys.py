@@ -25,7 +25,13 @@ from protocol.keys import PublicKey, SigningKey
 from protocol.merkle import EMPTY_ROOT
 from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
 from protocol.messages.consensus import Relay, Vote
-from protocol.messages.light import HeadersReply, HeadersRequest, decode_light_question
+from protocol.messages.light import (
+    HeadersReply,
+    HeadersRequest,
+    RouteReply,
+    RouteRequest,
+    decode_light_question,
+)
 from tests.sim.epoch_world import Changing
 from tests.sim.light_world import someone_new
 from tests.sim.nodes import SimNode
@@ -102,6 +108,8 @@ class Impostor:
 
     async def _answer_light(self, peer: PublicKey, frame: bytes) -> bytes:
         question = decode_light_question(frame)
+        if isinstance(question, RouteRequest):
+            return encode(RouteReply(None))
         assert isinstance(question, HeadersRequest)
         self.told += 1
         block, finality = self.forged()
