@@ -1,6 +1,7 @@
 """One-time nonces of a stream: each is good for the next signed request on it, and no other."""
 
 from node.ports import Entropy
+from protocol.errors import Malformed
 
 NONCE_BYTES = 32
 
@@ -21,3 +22,8 @@ class StreamNonce:
         """The nonce drawn last, once; None where there is none or it was used."""
         nonce, self._open = self._open, None
         return nonce
+
+    def spend(self, nonce: bytes) -> None:
+        """Takes the nonce drawn last. Raises Malformed where that is not `nonce`."""
+        if nonce != self.take():
+            raise Malformed("not under the nonce given on this stream")

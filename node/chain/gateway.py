@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from node.chain.ledger import Ledger
-from node.chain.proving import OWNED, answer_proof, route_from
+from node.chain.proving import answer_proof, route_from
 from node.chain.submissions import Submissions
 from node.nonces import StreamNonce
 from node.ports import Entropy, Stream, Transport
@@ -19,8 +19,7 @@ from protocol.blocks import Block, BlockHash, Header, NetworkId, block_hash
 from protocol.chain import transaction_tree
 from protocol.codec import encode
 from protocol.epochs import Opening
-from protocol.errors import Malformed
-from protocol.keys import PublicKey, verify
+from protocol.keys import PublicKey
 from protocol.merkle import Tree
 from protocol.messages.light import (
     HEADERS_MAX,
@@ -46,6 +45,7 @@ from protocol.messages.light import (
     RouteReply,
     RouteRequest,
     decode_light_question,
+    verify_owned,
 )
 from protocol.messages.submit import SubmitReply, decode_submit_request
 from protocol.ownership import prove_ownership
@@ -104,7 +104,8 @@ class Gateway:
                 case NonceRequest():
                     return encode(NonceReply(nonce.draw()))
                 case OwnedRequest() as request:
-                    return encode(await self._owned(request, nonce.take()))
+                    nonce.spend(request.nonce)
+                    return encode(await self._owned(request))
                 case GenesisRequest():
                     return encode(GenesisReply(encode(self._ledger.genesis)))
                 case RollRequest():
@@ -112,7 +113,8 @@ class Gateway:
                 case RouteRequest(epoch):
                     return encode(self._route(epoch))
                 case ProofRequest() as request:
-                    return encode(self._proof(request, nonce.take()))
+                    nonce.spend(request.nonce)
+                    return encode(self._proof(request))
                 case JoinRequest() as request:
                     return encode(self._join(peer, request))
 
@@ -121,9 +123,8 @@ class Gateway:
     def _route(self, epoch: int) -> RouteReply:
         return RouteReply(route_from(self._ledger, epoch))
 
-    def _proof(self, request: ProofRequest, nonce: bytes | None) -> ProofReply:
-        network, server = self._network, self._server
-        return ProofReply(answer_proof(self._ledger, request, nonce, server=server, network=network))
+    def _proof(self, request: ProofRequest) -> ProofReply:
+        return ProofReply(answer_proof(self._ledger, request, server=self._server, network=self._network))
 
     async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
         with trio.move_on_after(wait_ms / 1000):
@@ -191,15 +192,13 @@ class Gateway:
                 del self._recent[min(self._recent)]
         return hashed
 
-    async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
-        if request.nonce != nonce:
-            raise Malformed("the request is not under the nonce given on this stream")
-        proof = encode(OwnedProof(self._server, request.nonce))
+    async def _owned(self, request: OwnedRequest) -> OwnedReply:
+        proof = OwnedProof(self._server, request.nonce)
         height, state = self._ledger.height, self._ledger.state
         owned: list[Owned | None] = []
         for key, signature in zip(request.keys, request.signatures, strict=True):
             await trio.lowlevel.checkpoint()
-            is_theirs = verify(key, OWNED, self._network, proof, signature)
+            is_theirs = verify_owned(proof, key, signature, self._network)
             owned.append(self._owned_by(key, state) if is_theirs else None)
         return OwnedReply(height, tuple(owned))
 

@@ -3,15 +3,11 @@
 from node.chain.ledger import Ledger
 from protocol import limits
 from protocol.blocks import NetworkId
-from protocol.codec import encode
-from protocol.errors import Malformed
-from protocol.keys import PublicKey, verify
-from protocol.messages.light import OwnedProof, ProofRequest
+from protocol.keys import PublicKey
+from protocol.messages.light import OwnedProof, ProofRequest, verify_owned
 from protocol.proofs import EpochEnd, Route, StateProof, prove_state
 from protocol.state import LedgerState
 from protocol.transactions import TokenId
-
-OWNED = "owned"
 
 
 def route_from(ledger: Ledger, epoch: int) -> Route | None:
@@ -39,18 +35,16 @@ def route_from(ledger: Ledger, epoch: int) -> Route | None:
 
 
 def answer_proof(
-    ledger: Ledger, request: ProofRequest, nonce: bytes | None, *, server: PublicKey, network: NetworkId
+    ledger: Ledger, request: ProofRequest, *, server: PublicKey, network: NetworkId
 ) -> StateProof | None:
-    """The proof asked for; None for whoever does not hold an owner key of each token, and without a way.
-
-    Raises:
-        Malformed: the request is not under the nonce given on its stream.
-    """
-    if request.nonce != nonce:
-        raise Malformed("the request is not under the nonce given on this stream")
-    said, state = encode(OwnedProof(server, request.nonce)), ledger.state
-    for subject, key, signature in zip(request.subjects, request.keys, request.signatures, strict=True):
-        if not verify(key, OWNED, network, said, signature) or not _may_ask(state, key, subject.token):
+    """The proof asked for; None for whoever does not hold an owner key of each token, and without a way."""
+    said, state = OwnedProof(server, request.nonce), ledger.state
+    # Who asks about many grants of one token signs once.
+    for key, signature in set(zip(request.keys, request.signatures, strict=True)):
+        if not verify_owned(said, key, signature, network):
+            return None
+    for subject, key in zip(request.subjects, request.keys, strict=True):
+        if not _may_ask(state, key, subject.token):
             return None
     route = route_from(ledger, request.epoch)
     if route is None or route.header != ledger.head.header:

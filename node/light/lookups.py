@@ -11,27 +11,22 @@ from dataclasses import dataclass
 
 import trio
 
+from node.light.asking import ask_as_owner
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
 from protocol import limits
 from protocol.blocks import Header
-from protocol.codec import decode, encode
+from protocol.codec import decode
 from protocol.errors import Malformed, ProtocolError
 from protocol.keys import PublicKey, SigningKey
 from protocol.messages.light import (
     HEADERS_MAX,
     OWNER_KEYS_MAX,
-    NonceReply,
-    NonceRequest,
-    OwnedProof,
     OwnedReply,
     OwnedRequest,
 )
 from protocol.ownership import KeyToken, clinics_to_ask, verify_ownership
 from protocol.transactions import sealed_hash
-
-PROTOCOL = "light"
-OWNED = "owned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +86,14 @@ class Lookups:
 
     async def _ask(self, peer: PublicKey, keys: Sequence[SigningKey]) -> list[Found]:
         """Raises ProtocolError, trio.TooSlowError."""
-
-        def sign(raw: bytes) -> bytes:
-            nonce = decode(NonceReply, raw, limit=limits.KIB).nonce
-            proof = encode(OwnedProof(peer, nonce))
-            signatures = tuple(key.sign(OWNED, self._chain.network, proof) for key in keys)
-            return encode(OwnedRequest(nonce, tuple(key.public for key in keys), signatures))
-
-        raw = await self._clinics.call(peer, PROTOCOL, encode(NonceRequest()), sign)
-        if raw is None:
-            raise Malformed("the clinic did not answer")
+        public = tuple(key.public for key in keys)
+        raw = await ask_as_owner(
+            self._clinics,
+            peer,
+            self._chain.network,
+            keys,
+            lambda nonce, signatures: OwnedRequest(nonce, public, signatures),
+        )
         reply = decode(OwnedReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
         if len(reply.owned) != len(keys):
             raise Malformed("the reply is not for the keys asked for")

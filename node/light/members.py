@@ -5,14 +5,13 @@ import logging
 import trio
 
 from node.light.clinics import Clinics
-from node.light.headers import LightChain
+from node.light.headers import PROTOCOL, LightChain
 from protocol import limits
 from protocol.codec import decode, encode
 from protocol.errors import ProtocolError
 from protocol.messages.light import RollReply, RollRequest
 from protocol.roll import verify_roll
 
-PROTOCOL = "light"
 _log = logging.getLogger(__name__)
 
 

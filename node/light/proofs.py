@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import trio
 
+from node.light.asking import ask_as_owner
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
 from node.light.wallet import OwnRecord, Wallet
@@ -14,20 +15,11 @@ from protocol.blocks import Genesis
 from protocol.codec import decode, encode
 from protocol.errors import Code, Malformed, ProtocolError, UserError
 from protocol.keys import PublicKey
-from protocol.messages.light import (
-    NonceReply,
-    NonceRequest,
-    OwnedProof,
-    ProofReply,
-    ProofRequest,
-    Subject,
-)
+from protocol.messages.light import ProofReply, ProofRequest, Subject
 from protocol.ownership import clinics_to_ask
 from protocol.proofs import ABOUT_TOKEN, Asked, Shown, verify_state
 from protocol.transactions import GrantId
 
-PROTOCOL = "light"
-OWNED = "owned"
 _log = logging.getLogger(__name__)
 
 
@@ -80,27 +72,27 @@ class Proofs:
         """Raises ProtocolError where the clinic does not prove it."""
         committee = None if is_portable else self._chain.committee
         epoch = 0 if committee is None else committee.epoch
-
-        def sign(raw: bytes) -> bytes:
-            nonce, owner = decode(NonceReply, raw, limit=limits.KIB).nonce, self._wallet.owner_key(record)
-            signature = owner.sign(OWNED, self._chain.network, encode(OwnedProof(peer, nonce)))
-            subjects, count = tuple(Subject(*one) for one in asked), len(asked)
-            return encode(
-                ProofRequest(nonce, epoch, subjects, (owner.public,) * count, (signature,) * count)
-            )
-
-        raw = await self._clinics.call(peer, PROTOCOL, encode(NonceRequest()), sign)
-        if raw is None:
-            raise Malformed("the clinic did not answer")
-        proof = decode(ProofReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).proof
+        owner, count = self._wallet.owner_key(record), len(asked)
+        subjects = tuple(Subject(*one) for one in asked)
+        reply = await ask_as_owner(
+            self._clinics,
+            peer,
+            self._chain.network,
+            [owner],
+            lambda nonce, signed: ProofRequest(
+                nonce, epoch, subjects, (owner.public,) * count, signed * count
+            ),
+        )
+        proof = decode(ProofReply, reply, limit=limits.LIGHT_REPLY_BYTES_MAX).proof
         if proof is None:
             raise Malformed("the clinic withholds the proof")
+        raw = encode(proof)
         shown = verify_state(
-            encode(proof),
+            raw,
             self._genesis,
             asked,
             now_ms=self._clock.wall_ms(),
             max_age_ms=self._chain.limits.max_stale_default_ms,
             committee=committee,
         )
-        return encode(proof), shown
+        return raw, shown

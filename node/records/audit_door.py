@@ -17,7 +17,6 @@ from node.records.pacing import wait_refusal_time
 from node.rpc import answer_frames
 from protocol import limits
 from protocol.codec import encode
-from protocol.errors import Malformed
 from protocol.keys import PublicKey, SigningKey, verify
 from protocol.messages.audit import (
     AuditHeadBody,
@@ -63,8 +62,7 @@ class AuditDoor:
                 case NonceRequest():
                     return encode(Nonce(nonce.draw()))
                 case AuditQuestion() as question:
-                    if question.nonce != nonce.take():
-                        raise Malformed("the question is not under the nonce given on this stream")
+                    nonce.spend(question.nonce)
                     return await self._answer(question)
 
         await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)

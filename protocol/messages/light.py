@@ -7,11 +7,11 @@ asked for under her owner key's signature.
 
 from protocol import limits
 from protocol.blocks import BlockHash, Finality, Header, SignedCard
-from protocol.codec import HASH_BYTES, Wire, decode
+from protocol.codec import HASH_BYTES, Wire, decode, encode
 from protocol.epochs import Opening
 from protocol.errors import Malformed
 from protocol.invitations import SignedInvitation
-from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
+from protocol.keys import SIGNATURE_BYTES, PublicKey, SigningKey, is_public_key, verify
 from protocol.ownership import Ownership
 from protocol.proofs import Route, StateProof
 from protocol.roll import Roll
@@ -22,6 +22,7 @@ TRANSACTIONS_MAX = 64
 OWNER_KEYS_MAX = 64
 NONCE_BYTES = 32
 WAIT_MS_MAX = 8_000
+_OWNED = "owned"
 
 
 class HeadersRequest(Wire, frozen=True, tag=1):
@@ -187,6 +188,16 @@ class ProofReply(Wire, frozen=True, tag=18):
     """The proof, its claims in the order asked; None without a reason."""
 
     proof: StateProof | None
+
+
+def sign_owned(proof: OwnedProof, key: SigningKey, network: bytes) -> bytes:
+    """What the holder of owner key `key` shows to the clinic that gave the nonce."""
+    return key.sign(_OWNED, network, encode(proof))
+
+
+def verify_owned(proof: OwnedProof, key: PublicKey, signature: bytes, network: bytes) -> bool:
+    """Whether the holder of `key` made `signature` over `proof`."""
+    return verify(key, _OWNED, network, encode(proof), signature)
 
 
 LightQuestion = (

@@ -24,9 +24,9 @@ class Noting(Gateway):
 
     asked: ClassVar[dict[PublicKey, set[PublicKey]]] = {}
 
-    async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
+    async def _owned(self, request: OwnedRequest) -> OwnedReply:
         self.asked.setdefault(self._server, set()).update(request.keys)
-        return await super()._owned(request, nonce)
+        return await super()._owned(request)
 
 
 class NotingClinic(LedgerClinic):
@@ -94,8 +94,8 @@ class Outdated(Gateway):
     asked: ClassVar[list[PublicKey]] = []
     kept: ClassVar[list[tuple[int, LedgerState]]] = []
 
-    async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
-        reply = await super()._owned(request, nonce)
+    async def _owned(self, request: OwnedRequest) -> OwnedReply:
+        reply = await super()._owned(request)
         if self._server != self._ledger.genesis.members[0].id_key:
             return reply
         self.asked.extend(request.keys)
@@ -121,8 +121,8 @@ class Silent(Gateway):
 
     asked: ClassVar[list[PublicKey]] = []
 
-    async def _owned(self, request: OwnedRequest, nonce: bytes | None) -> OwnedReply:
-        reply = await super()._owned(request, nonce)
+    async def _owned(self, request: OwnedRequest) -> OwnedReply:
+        reply = await super()._owned(request)
         if self._server != self._ledger.genesis.members[0].id_key:
             return reply
         self.asked.extend(request.keys)

@@ -55,9 +55,9 @@ class Crooked(Gateway):
     crooked: ClassVar[bool] = False
     asked: ClassVar[list[PublicKey]] = []
 
-    def _proof(self, request: ProofRequest, nonce: bytes | None) -> ProofReply:
+    def _proof(self, request: ProofRequest) -> ProofReply:
         self.asked.append(self._server)
-        true = super()._proof(request, nonce)
+        true = super()._proof(request)
         is_crooked = self.crooked and self._server == self._ledger.genesis.members[0].id_key
         return self._spoil(true) if is_crooked else true
 
