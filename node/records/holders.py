@@ -81,8 +81,9 @@ class Holders:
         reader = await self._vault.open(self._key.public, content.root)
         if reader is None:
             raise LocalProtocolError("a blob was to be pushed that is not here")
-        wanted = holders(content.root, self._key.public, self._membership.keys, self._copies)
-        signed = {self._key.public}
+        own = self._key.public
+        wanted = holders(content.root, own, self._membership.keys, self._copies)
+        signed = {own}
 
         async def bring(peer: PublicKey) -> None:
             allowed_s = limits.PUSH_S + blob_bytes(content.length) / limits.PUSH_BYTES_PER_S_MIN
@@ -91,8 +92,9 @@ class Holders:
                     signed.add(peer)
 
         async with trio.open_nursery() as nursery:
-            for peer in wanted[1:]:
-                nursery.start_soon(bring, peer)
+            for peer in wanted:
+                if peer != own:
+                    nursery.start_soon(bring, peer)
         return Pushed(
             holders=tuple(peer for peer in wanted if peer in signed),
             missing=tuple(peer for peer in wanted if peer not in signed),
@@ -200,7 +202,7 @@ def _write(arriving: Import, content: Content, frames: Sequence[bytes]) -> None:
 
 
 def placed(token: TokenState, members: Iterable[PublicKey], copies: int) -> tuple[PublicKey, ...]:
-    """The clinics that should hold a token's ciphertext, its issuer first."""
+    """The clinics that should hold a token's ciphertext, its issuer first where it may serve."""
     return holders(token.content.root, token.issuer, members, copies)
 
 

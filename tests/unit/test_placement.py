@@ -31,7 +31,13 @@ def test_order_and_repetition_of_the_members_are_irrelevant() -> None:
     expected = holders(root(1), ISSUER, MEMBERS, 4)
     assert holders(root(1), ISSUER, MEMBERS[::-1], 4) == expected
     assert holders(root(1), ISSUER, MEMBERS * 2, 4) == expected
-    assert holders(root(1), ISSUER, MEMBERS[1:], 4) == expected
+
+
+def test_an_issuer_that_may_not_serve_leaves_its_place_to_another() -> None:
+    for number in range(50):
+        with_issuer = holders(root(number), ISSUER, MEMBERS, 4)
+        without = holders(root(number), ISSUER, MEMBERS[1:], 3)
+        assert without == with_issuer[1:]
 
 
 def test_the_placement_of_known_members_never_changes() -> None:
@@ -45,7 +51,7 @@ def test_more_copies_keep_the_holders_of_fewer() -> None:
 
 def test_a_small_network_gives_all_it_has() -> None:
     assert holders(root(3), ISSUER, [ISSUER], 3) == (ISSUER,)
-    assert holders(root(3), ISSUER, [], 3) == (ISSUER,)
+    assert holders(root(3), ISSUER, [], 3) == ()
     assert set(holders(root(3), ISSUER, MEMBERS[:2], 3)) == set(MEMBERS[:2])
 
 
