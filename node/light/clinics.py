@@ -107,11 +107,18 @@ class Clinics:
         """The member called `name`, or whose id begins with it.
 
         Raises:
-            UserError: USAGE, where no member or more than one fits.
+            UserError: USAGE: none fits. AMBIGUOUS_ID: more than one does.
         """
         fitting = [item for item in self.members if item.name == name]
-        fitting = fitting or [item for item in self.members if item.id_key.hex().startswith(name)]
-        if len(fitting) != 1:
+        fitting = fitting or [item for item in self.members if item.id_key.hex().startswith(name.lower())]
+        if len(fitting) > 1:
+            candidates = ", ".join(f"{item.name} ({item.id_key.hex()[:12]})" for item in fitting)
+            raise UserError(
+                f"{name!r} fits more than one clinic: {candidates}",
+                "give its name, or more of its id",
+                code=Code.AMBIGUOUS_ID,
+            )
+        if not fitting:
             names = ", ".join(sorted(item.name for item in self.members))
             raise UserError(
                 f"no clinic is called {name}", f"the network's clinics are: {names}", code=Code.USAGE

@@ -8,7 +8,7 @@ import trio
 from msgspec.structs import replace
 
 from node.chain.gateway import Gateway
-from protocol.control import MyShare, MyStop
+from protocol.control import MyCode, MyShare, MyStop
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
@@ -118,6 +118,20 @@ def test_unknown_records_and_clinics_get_their_errors() -> None:
         with pytest.raises(UserError) as duration:
             await someone.my.share(replace(share(token), for_ms=401 * DAY_MS))
         assert duration.value.code is Code.DURATION
+
+    play(story)
+
+
+def test_a_clinic_meant_by_an_id_that_several_begin_with_is_asked_for_again() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        with pytest.raises(UserError) as ambiguous:
+            await someone.my.code(MyCode(clinic="01"))
+        assert ambiguous.value.code is Code.AMBIGUOUS_ID
+        for node in cluster.nodes:
+            assert f"{node.name} ({node.identity.hex()[:12]})" in str(ambiguous.value)
+        [node, *_] = cluster.nodes
+        code = await someone.my.code(MyCode(clinic=node.identity.hex()[:12].upper()))
+        assert code.clinic_name == node.name
 
     play(story)
 
