@@ -11,7 +11,7 @@ from node import paths
 from node.clinic import Clinic
 from node.config import Config
 from node.control.joining import Part
-from node.dialling import ordered_members, whom_to_dial
+from node.dialling import Dialling
 from node.founding import read_signed_card
 from node.keystore import Keyring
 from node.light.client import LightClient
@@ -159,13 +159,12 @@ class Parts:
 
     def light(self, genesis: Genesis, wallet: WalletFile) -> RunningPart:
         """A patient's light client. Raises StorageError, UserError."""
-        network, clinics = network_id(genesis), self._config.network.clinics
+        network = network_id(genesis)
         transport = Libp2pTransport(
             seed=self._entropy.bytes(SEED_BYTES),
             network=network,
             clock=self._clock,
             listen=self._config.network.listen,
-            members=whom_to_dial(genesis, clinics),
         )
         with ExitStack() as opened:
             store = open_leveldb(
@@ -184,6 +183,6 @@ class Parts:
                 clock=self._clock,
                 entropy=self._entropy,
                 offload=self._offload,
-                members=ordered_members(genesis, clinics),
+                dialling=Dialling(self._config.network.clinics),
             )
             return RunningPart(client, transport, opened.pop_all())

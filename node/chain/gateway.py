@@ -109,7 +109,7 @@ class Gateway:
                 case GenesisRequest():
                     return encode(GenesisReply(encode(self._ledger.genesis)))
                 case RollRequest():
-                    return encode(RollReply(self._ledger.height, prove_roll(self._ledger.state)))
+                    return encode(self._roll())
                 case RouteRequest(epoch):
                     return encode(self._route(epoch))
                 case ProofRequest() as request:
@@ -119,6 +119,9 @@ class Gateway:
                     return encode(self._join(peer, request))
 
         await answer_frames(stream, answer, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    def _roll(self) -> RollReply:
+        return RollReply(self._ledger.height, prove_roll(self._ledger.state))
 
     def _route(self, epoch: int) -> RouteReply:
         return RouteReply(route_from(self._ledger, epoch))

@@ -13,9 +13,9 @@ from node.control.status import (
     Self,
     applicant_status,
     clinic_status,
-    founders_of,
     light_status,
     member_names,
+    members_without_ledger,
     peers_of,
     status_without_network,
 )
@@ -200,8 +200,14 @@ class Answers:
                 return MembersResult(members=())
             case Joined(Clinic() as clinic):
                 return MembershipAnswers(clinic).members()
-            case Joined(LightClient() | Applicant() as node):
-                return founders_of(node.genesis, node.transport.connected())
+            case Joined(LightClient() as client):
+                voting = client.chain.committee.validators
+                connected = client.transport.connected()
+                return members_without_ledger(client.clinics.members, voting, connected)
+            case Joined(Applicant() as node):
+                founders = node.genesis.members
+                voting = tuple(one.vote_key for one in founders)
+                return members_without_ledger(founders, voting, node.transport.connected())
             case _:
                 raise AssertionError("a node is a clinic, an applicant or a light client")
 

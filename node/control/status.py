@@ -14,7 +14,7 @@ from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Clock
 from node.version import program_version
-from protocol.blocks import Genesis
+from protocol.blocks import Member
 from protocol.control import (
     MemberItem,
     MembersResult,
@@ -98,6 +98,10 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
 def light_status(own: Self, client: LightClient) -> StatusResult:
     chain, header = client.chain, client.chain.head.header
     warnings = [] if chain.is_fresh() else ["no clinic shows a fresh final block"]
+    warnings += [
+        f"network.clinics: {name} is no member of this network now, and is not asked"
+        for name in client.clinics.outsiders
+    ]
     if chain.found is not None:
         warnings = [light_halt_warning(chain.found)]
     return replace(
@@ -131,28 +135,35 @@ def applicant_status(own: Self, applicant: Applicant) -> StatusResult:
     )
 
 
-def founders_of(genesis: Genesis, connected: Sequence[PublicKey]) -> MembersResult:
-    """The members that the genesis file names: all that is known of them without the ledger."""
+def members_without_ledger(
+    members: Iterable[Member], voting: Container[PublicKey], connected: Container[PublicKey]
+) -> MembersResult:
+    """What is known of members without the ledger: of the founders by the genesis file, or of those that
+    were proven to a light client. `voting` are vote keys."""
     return MembersResult(
         members=tuple(
             MemberItem(
                 id=member.id_key.hex(),
                 name=member.name,
-                role="validator",
+                role="validator" if member.vote_key in voting else "follower",
                 reachable=member.id_key in connected,
                 last_height=None,
-                votes=True,
+                votes=member.vote_key in voting,
             )
-            for member in genesis.members
+            for member in members
         )
     )
 
 
 def member_names(node: Clinic | LightClient | Applicant) -> dict[PublicKey, str]:
-    """The members by identity key: as the ledger has them, or where there is none, the genesis file."""
-    if isinstance(node, Clinic):
-        return {one.id_key: one.name for one in node.services.membership.members}
-    return {one.id_key: one.name for one in node.genesis.members}
+    """The members by identity key: as the ledger has them, or as far as they are known without it."""
+    match node:
+        case Clinic(services=services):
+            return {one.id_key: one.name for one in services.membership.members}
+        case LightClient(clinics=clinics):
+            return {one.id_key: one.name for one in clinics.members}
+        case Applicant(genesis=genesis):
+            return {one.id_key: one.name for one in genesis.members}
 
 
 def peers_of(

@@ -1,15 +1,14 @@
 """The patient's node: its parts wired together over the ports."""
 
-from collections.abc import Sequence
-
 import trio
 
+from node.dialling import Dialling
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
 from node.light.lookups import Lookups
-from node.light.members import Members
+from node.light.members import Members, load_members
 from node.light.my import My
 from node.light.own_keys import OwnKeys
 from node.light.proofs import Proofs
@@ -22,14 +21,14 @@ from node.light.who import Who
 from node.ports import Clock, Entropy, Offload, Store, TaskStatus, Transport
 from node.records.fetching import Fetcher
 from protocol import limits
-from protocol.blocks import Genesis, Member
+from protocol.blocks import Genesis
 
 
 class LightClient:
     """A wallet and the headers it verified. Construct, run the transport and this, cancel to stop.
 
-    `members` are the genesis file's, those to ask first in front. The transport's identity says nothing
-    about the patient: it should be a fresh one for each run.
+    `dialling` says to which members it connects, which it tells the transport. The transport's identity
+    says nothing about the patient: it should be a fresh one for each run.
     """
 
     def __init__(
@@ -43,13 +42,15 @@ class LightClient:
         clock: Clock,
         entropy: Entropy,
         offload: Offload,
-        members: Sequence[Member] | None = None,
+        dialling: Dialling | None = None,
     ) -> None:
         self.genesis, self.transport, self.store = genesis, transport, store
+        known = load_members(store, genesis)
         self.clinics = Clinics(
             transport=transport,
-            members=genesis.members if members is None else tuple(members),
+            members=known.members,
             reply_limit=limits.LIGHT_REPLY_BYTES_MAX,
+            dialling=dialling or Dialling(),
         )
         self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
         self.wallet = Wallet(keys=keys, store=store, keep=keep)
@@ -57,7 +58,7 @@ class LightClient:
             genesis=genesis, chain=self.chain, clinics=self.clinics, wallet=self.wallet, clock=clock
         )
         lookups = Lookups(chain=self.chain, clinics=self.clinics)
-        roll = Members(chain=self.chain, clinics=self.clinics)
+        self.members = Members(chain=self.chain, clinics=self.clinics, store=store, known=known)
         transactor = Transactor(chain=self.chain, clinics=self.clinics)
         discovery = Discovery(lookups=lookups, wallet=self.wallet)
         sharing = Sharing(
@@ -72,7 +73,7 @@ class LightClient:
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
-            members=roll,
+            members=self.members,
             wallet=self.wallet,
             discovery=discovery,
             sharing=sharing,
@@ -85,7 +86,9 @@ class LightClient:
             clinics=self.clinics,
             wallet=self.wallet,
             rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
-            recovery=Recovery(clinics=self.clinics, members=roll, lookups=lookups, wallet=self.wallet),
+            recovery=Recovery(
+                clinics=self.clinics, members=self.members, lookups=lookups, wallet=self.wallet
+            ),
         )
 
     def _rotation(
@@ -107,8 +110,11 @@ class LightClient:
         )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follows the chain until cancelled."""
-        await self.chain.run(task_status=task_status)
+        """Follows the chain and the members until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.chain.run)
+            await nursery.start(self.members.run)
+            task_status.started()
 
     async def drain(self) -> None:
         """Nothing runs for others here."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 import trio
 
+from node.dialling import Dialling
 from node.ports import Transport
 from node.rpc import Caller
 from protocol.blocks import Member
@@ -12,12 +13,19 @@ from protocol.keys import PublicKey
 
 
 class Clinics:
-    """Requests to the clinics that are connected, in an order that keeps to one that works."""
+    """Requests to the clinics that are connected, in an order that keeps to one that works.
 
-    def __init__(self, *, transport: Transport, members: tuple[Member, ...], reply_limit: int) -> None:
-        self.members = members
-        self._transport, self._reply_limit = transport, reply_limit
-        self._order = [member.id_key for member in members]
+    `members` are those known so far: of the genesis file, or of an earlier run. `outsiders` are the names
+    of clinics in the configuration that are proven to be no members.
+    """
+
+    def __init__(
+        self, *, transport: Transport, members: tuple[Member, ...], reply_limit: int, dialling: Dialling
+    ) -> None:
+        self.members, self.outsiders = members, list[str]()
+        self._transport, self._reply_limit, self._dialling = transport, reply_limit, dialling
+        self._order = dialling.whom_to_ask(members, are_proven=False)
+        transport.set_members(dialling.whom_to_dial(members, are_proven=False))
         self._callers: dict[str, Caller] = {}
         self._came = trio.Event()
         transport.on_connected(self._connected)
@@ -62,16 +70,18 @@ class Clinics:
                 await self.wait_connected(peer, timeout_s)
 
     def keep_to(self, members: Collection[PublicKey]) -> None:
-        """Asks none but these: whoever is no member any more is behind, and tells nothing new."""
-        self._order = [peer for peer in self._order if peer in members]
+        """Asks no member but these: whoever is none any more is behind, and tells nothing new."""
+        gone = {member.id_key for member in self.members} - set(members)
+        self._order = [peer for peer in self._order if peer not in gone]
 
     def set_members(self, members: tuple[Member, ...]) -> None:
-        """Replaces the members; those that stay keep their turn."""
-        keys = [member.id_key for member in members]
-        self.members = members
-        self._order = [key for key in self._order if key in keys] + [
-            key for key in keys if key not in self._order
-        ]
+        """Replaces the members by those proven: connects to who is new and to no one who is none any
+        more. Those that stay keep their turn."""
+        keys = self._dialling.whom_to_ask(members, are_proven=True)
+        stay = [key for key in self._order if key in keys]
+        self.members, self.outsiders = members, self._dialling.outsiders(members)
+        self._order = stay + [key for key in keys if key not in stay]
+        self._transport.set_members(self._dialling.whom_to_dial(members, are_proven=True))
 
     def prefer(self, peer: PublicKey) -> None:
         if peer in self._order:

@@ -58,7 +58,7 @@ class LightChain:
         self.committee = genesis_committee(genesis)
         roster = store.get(layout.roster())
         if roster is not None:
-            self._enter(_roster(roster))
+            self.committee = committee_of(_roster(roster), self.network)
 
     @property
     def height(self) -> int:
@@ -88,8 +88,7 @@ class LightChain:
         """
         await self._clinics.wait_reachable(FRESH_WAIT_S)
         with trio.move_on_after(FRESH_WAIT_S):
-            while not self.is_fresh():
-                await self._advanced.wait()
+            await self.wait_fresh()
         if not self.is_fresh():
             raise UserError(
                 "no clinic shows a fresh final block: too few members reach each other",
@@ -97,10 +96,19 @@ class LightChain:
                 code=Code.STALE,
             )
 
+    async def wait_fresh(self) -> None:
+        """Returns once the head is fresh, however long that takes."""
+        while not self.is_fresh():
+            await self._advanced.wait()
+
     async def wait_height(self, height: int) -> None:
         """Returns once the header of `height` is verified here."""
         while self.height < height:
             await self._advanced.wait()
+
+    async def wait_advanced(self) -> None:
+        """Returns once there is a newer header than now."""
+        await self._advanced.wait()
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows the chain from whichever clinic answers, until cancelled."""

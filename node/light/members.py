@@ -6,23 +6,60 @@ import trio
 
 from node.light.clinics import Clinics
 from node.light.headers import PROTOCOL, LightChain
+from node.ports import Store, TaskStatus
+from node.store import layout
 from protocol import limits
-from protocol.codec import decode, encode
-from protocol.errors import ProtocolError
+from protocol.blocks import Genesis, Member
+from protocol.codec import Wire, decode, encode
+from protocol.errors import Malformed, ProtocolError
 from protocol.messages.light import RollReply, RollRequest
 from protocol.roll import verify_roll
 
 _log = logging.getLogger(__name__)
 
 
+class KnownMembers(Wire, frozen=True):
+    """The members that were proven last, after the final block of `height`."""
+
+    height: int
+    members: tuple[Member, ...]
+
+
+def load_members(store: Store, genesis: Genesis) -> KnownMembers:
+    """Those of an earlier run, or the founders."""
+    raw = store.get(layout.members())
+    if raw is None:
+        return KnownMembers(0, genesis.members)
+    return decode(KnownMembers, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
+
+
 class Members:
-    """Keeps the list of `clinics` to what a clinic proves of the ledger."""
+    """Keeps the list of `clinics`, and what is known of it in `store`, to what a clinic proves of the
+    ledger. `known` are those to begin with."""
 
-    def __init__(self, *, chain: LightChain, clinics: Clinics) -> None:
-        self._chain, self._clinics = chain, clinics
+    def __init__(self, *, chain: LightChain, clinics: Clinics, store: Store, known: KnownMembers) -> None:
+        self._chain, self._clinics, self._store = chain, clinics, store
+        self._known = known
 
-    async def refresh(self) -> None:
-        """Asks one clinic after the other; where none can show it, what was known before stands."""
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Asks when the chain is fresh, when an epoch opens, and every while: until cancelled.
+
+        A member that is admitted does not vote, so no header tells of it.
+        """
+        task_status.started()
+        while True:
+            await self._chain.wait_fresh()
+            epoch = self._chain.committee.epoch
+            if not await self.refresh():
+                await self._chain.wait_advanced()
+                continue
+            with trio.move_on_after(limits.ROLL_S):
+                while self._chain.committee.epoch == epoch:
+                    await self._chain.wait_advanced()
+
+    async def refresh(self) -> bool:
+        """Asks one clinic after the other; where none can show it, what was known before stands. Whether
+        one could."""
         for peer in self._clinics.reachable():
             raw = await self._clinics.call(peer, PROTOCOL, encode(RollRequest()))
             if raw is None:
@@ -30,14 +67,21 @@ class Members:
             # What one clinic cannot prove, another may.
             try:
                 await self._take(decode(RollReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX))
-                return
+                return True
             except (ProtocolError, trio.TooSlowError) as error:
                 _log.warning("%s did not prove who is a member: %s", peer.hex()[:12], error)
+        return False
 
     async def _take(self, reply: RollReply) -> None:
-        """Raises ProtocolError, trio.TooSlowError: it is not proven, or of a height not known here."""
+        """Raises ProtocolError, trio.TooSlowError: it is not proven, or not of the present."""
         with trio.fail_after(limits.REQUEST_S):
             await self._chain.wait_height(reply.height)
         header = self._chain.header(reply.height)
-        if header is not None:
-            self._clinics.set_members(verify_roll(header, reply.roll))
+        if header is None or not self._chain.is_recent(header):
+            raise Malformed("a roll of a height that is not the present")
+        members = verify_roll(header, reply.roll)
+        # Another answer that was on its way meanwhile may be the newer one.
+        if reply.height >= self._known.height:
+            self._known = KnownMembers(reply.height, members)
+            self._store.write([(layout.members(), encode(self._known))])
+            self._clinics.set_members(members)

@@ -14,6 +14,7 @@ HEADER = b"header/"
 FINALITY = b"finality/"
 OPENING = b"opening/"
 ROSTER = b"roster/"
+MEMBERS = b"members/"
 BLOCK_HEIGHT = b"height/"
 TRANSACTION = b"transaction/"
 SEALED = b"sealed/"
@@ -91,6 +92,11 @@ def opening(epoch: int) -> bytes:
 def roster() -> bytes:
     """The roster of the open epoch, at a light client."""
     return ROSTER
+
+
+def members() -> bytes:
+    """The members that were proven last, at a light client."""
+    return MEMBERS
 
 
 def block_height(block_hash: bytes) -> bytes:

@@ -84,6 +84,10 @@ async def waits(actor: Actor) -> bool:
     return bool((await actor.ask("network", "members"))["pending"])
 
 
+async def meets(actor: Actor, name: str) -> bool:
+    return name in [row["name"] for row in (await actor.ask("peers"))["peers"]]
+
+
 async def test_a_clinic_joins_by_code_follows_votes_and_is_shut_out(tmp_path: Path) -> None:
     async with four_clinics(tmp_path / "stage") as stage:
         first, newcomer = stage.clinics["clinic-a"], await fifth_clinic(stage)
@@ -99,6 +103,7 @@ async def test_a_clinic_joins_by_code_follows_votes_and_is_shut_out(tmp_path: Pa
 
         added = await record_elsewhere(stage, first, newcomer)
         await stage.patient.ask("my", "share", added["token"], "--with", "clinic-e", "--for", "1d")
+        await eventually(lambda: meets(stage.patient, "clinic-e"), "the patient to meet the newcomer")
         target = tmp_path / "got"
 
         async def reads() -> bool:
@@ -137,4 +142,11 @@ async def test_a_clinic_joins_by_code_follows_votes_and_is_shut_out(tmp_path: Pa
         assert (await first.status())["quorum"] == 3
         await agree(stage, "abc", "remove", "--yes", "clinic-e")
         assert await row_of(first, "clinic-e") == {}
+
+        async def is_left() -> bool:
+            return not await row_of(stage.patient, "clinic-e") and not await meets(
+                stage.patient, "clinic-e"
+            )
+
+        await eventually(is_left, "the patient to leave who was removed")
         await add_record(stage, first, b"the four go on", name="fourth.bin")

@@ -22,6 +22,7 @@ from tests.sim.chains import final_chain, verified_committees
 from tests.sim.changes import FAR_MS, admission, approved, rotation
 from tests.sim.invariants import ChainCollector, Said, VoteCollector
 from tests.sim.ledger_story import build_ledger
+from tests.sim.light_world import LedgerClinic
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import BuildNode, Cluster, SimNode
 from tests.sim.world import Violation, World
@@ -105,8 +106,8 @@ class Changing:
         """
         name = transaction_id(raw)
 
-        async def submit(service: LedgerServices | Clinic) -> int | None:
-            services = service.services if isinstance(service, Clinic) else service
+        async def submit(service: LedgerServices | Clinic | LedgerClinic) -> int | None:
+            services = service if isinstance(service, LedgerServices) else service.services
             place = services.ledger.position(name)
             if place is None:
                 # A node that is behind does not know what this rests on yet.

@@ -7,6 +7,7 @@ import trio
 from node.adapters import InlineOffload
 from node.chain.gateway import Gateway
 from node.chain.services import LedgerServices
+from node.dialling import Dialling
 from node.keystore import WalletKeys
 from node.light.client import LightClient
 from node.light.clinics import Clinics
@@ -104,13 +105,13 @@ def someone_new(
     store: MemoryStore | None = None,
     keys: WalletKeys | None = None,
     name: str = "patient",
+    dialling: Dialling | None = None,
 ) -> Someone:
-    """A light client of all clinics, not running yet; `store` and `keys` are what it had before."""
+    """A light client with the genesis file, not running yet; `store` and `keys` are what it had before."""
     identity = SigningKey(digest("sim-light", b"" if name == "patient" else name.encode()))
     network.name(identity.public, name)
-    members = [node.identity for node in cluster.nodes]
     store = store or MemoryStore()
-    transport = SimTransport(network, identity.public, members=members, dials=members)
+    transport = SimTransport(network, identity.public, members=(), dials=())
     hashes = next_key_hashes(cold_master(ENTROPY), 0, 8)
     patient = LightClient(
         transport=transport,
@@ -121,6 +122,7 @@ def someone_new(
         genesis=cluster.genesis,
         keys=keys or WalletKeys((hot_master(ENTROPY).secret,), hashes),
         keep=keep_nothing,
+        dialling=dialling,
     )
     return Someone(store, transport, patient)
 

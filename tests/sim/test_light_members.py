@@ -1,0 +1,157 @@
+"""A light client with an old genesis file: it meets who came since, and leaves who went."""
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+import trio
+
+from node.chain.gateway import Gateway
+from node.config import Clinic
+from node.control.status import Self, light_status
+from node.dialling import Dialling
+from protocol import limits
+from protocol.messages.light import RollReply
+from tests.sim.epoch_world import Changing
+from tests.sim.ledger_story import build_ledger
+from tests.sim.light_world import LedgerClinic, Someone, someone_new
+from tests.sim.nodes import BuildNode, SimNode
+from tests.sim.world import World, simulate
+
+Story = Callable[[Changing], Awaitable[None]]
+PATIENCE_S = limits.ROLL_S + 60
+
+
+def play(story: Story, *, build: BuildNode = build_ledger) -> None:
+    """`story` with four founders and two clinics that may come later."""
+
+    async def tell(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            changing = Changing(world, nursery, build=build)
+            changing.cluster.start()
+            await changing.settle(changing.validators, height=1)
+            await story(changing)
+            nursery.cancel_scope.cancel()
+            changing.cluster.stop()
+
+    simulate(tell, 1)
+
+
+async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    with trio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.5)
+
+
+def meets(someone: Someone, node: SimNode) -> bool:
+    return node.identity in someone.clinics.reachable()
+
+
+def cut_off(changing: Changing, someone: Someone, nodes: list[SimNode]) -> None:
+    """The client reaches none of `nodes`."""
+    own = someone.transport.identity
+    changing.network.set_cuts(
+        [pair for node in nodes for pair in ((own, node.identity), (node.identity, own))]
+    )
+
+
+def test_it_meets_who_came_since_and_leaves_who_went_also_after_a_restart() -> None:
+    async def story(changing: Changing) -> None:
+        n0, n1, n2, n3, n4, _ = changing.nodes
+        someone = someone_new(changing.cluster, changing.network)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(lambda: all(meets(someone, node) for node in (n0, n1, n2, n3)))
+            await changing.admit(n4)
+            await until(lambda: meets(someone, n4))
+            await changing.remove(n1)
+            await until(lambda: n1.identity not in someone.transport.connected(), 30)
+            assert [one.name for one in someone.clinics.members] == ["n0", "n2", "n3", "n4"]
+            running.cancel_scope.cancel()
+        again = someone_new(changing.cluster, changing.network, store=someone.store)
+        cut_off(changing, again, [n0, n1, n2, n3])
+        height = again.chain.height
+        async with trio.open_nursery() as running:
+            await running.start(again.run)
+            await until(lambda: again.chain.height > height and again.chain.is_fresh())
+            assert again.clinics.reachable() == [n4.identity]
+            running.cancel_scope.cancel()
+
+    play(story)
+
+
+def configured(node: SimNode) -> Clinic:
+    return Clinic(name=node.name, address="/ip4/192.0.2.7/tcp/4001", id=node.identity.hex())
+
+
+def test_with_the_genesis_file_and_a_clinic_that_came_later_it_needs_no_founder() -> None:
+    async def story(changing: Changing) -> None:
+        *founders, n4, _ = changing.nodes
+        await changing.admit(n4)
+        dialling = Dialling((configured(n4),))
+        someone = someone_new(changing.cluster, changing.network, dialling=dialling)
+        cut_off(changing, someone, founders)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(lambda: meets(someone, n4) and someone.chain.is_fresh())
+            await until(lambda: n4.name in [one.name for one in someone.clinics.members])
+            assert someone.clinics.outsiders == []
+            running.cancel_scope.cancel()
+
+    play(story)
+
+
+def test_a_configured_clinic_that_is_no_member_is_left_once_that_is_proven() -> None:
+    async def story(changing: Changing) -> None:
+        n0, _, _, _, _, n5 = changing.nodes
+        dialling = Dialling((configured(n5), configured(n0)))
+        someone = someone_new(changing.cluster, changing.network, dialling=dialling)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(lambda: someone.clinics.outsiders == ["n5"])
+            assert meets(someone, n0)
+            assert not meets(someone, n5)
+            own = Self("light", "", someone.transport.identity, 0, 0, True, n0.clock)
+            [warning] = light_status(own, someone.patient).warnings
+            assert "n5 is no member" in warning
+            running.cancel_scope.cancel()
+
+    play(story)
+
+
+class OldRoll(Gateway):
+    """Shows the roll that it was asked for first, for ever."""
+
+    first: ClassVar[list[RollReply]] = []
+    times: ClassVar[list[int]] = []
+
+    def _roll(self) -> RollReply:
+        if self._server != self._ledger.genesis.members[0].id_key:
+            return super()._roll()
+        self.first.append(super()._roll())
+        self.times.append(self._ledger.height)
+        return self.first[0]
+
+
+def test_a_clinic_that_shows_who_was_a_member_once_is_not_believed() -> None:
+    class Node(LedgerClinic):
+        gateway_type = OldRoll
+
+    async def story(changing: Changing) -> None:
+        n0, _, _, _, n4, _ = changing.nodes
+        someone = someone_new(changing.cluster, changing.network)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(lambda: meets(someone, n0))
+            someone.clinics.prefer(n0.identity)
+            await someone.patient.members.refresh()
+            assert OldRoll.first, "the liar was not asked"
+            await changing.admit(n4)
+            await trio.sleep(2 * someone.chain.limits.max_stale_default_ms / limits.SECOND_MS)
+            asked = len(OldRoll.times)
+            someone.clinics.prefer(n0.identity)
+            assert await someone.patient.members.refresh()
+            assert len(OldRoll.times) > asked, "the liar was not asked again"
+            assert n4.name in [one.name for one in someone.clinics.members]
+            running.cancel_scope.cancel()
+
+    play(story, build=Node)
