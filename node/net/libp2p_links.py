@@ -1,7 +1,7 @@
 """Connections: taken, dialled, kept to one per peer, watched and dropped."""
 
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -11,6 +11,7 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
 from multiaddr.multiaddr import Multiaddr
 
+from node.addresses import dial_problem, without_peer
 from node.net.budget import Backoff, Shares
 from node.net.door import CROWDED, UNPROVED, Door, place_of
 from node.net.libp2p_guards import NotAdmitted, PlainSwarm, identity_of, peer_id
@@ -21,7 +22,7 @@ from node.net.offenders import Offence, Offenders, reason_of
 from node.net.peers import ConnectionStatus, Link, Peer, PeerBook, surplus
 from node.ports import Clock, PeerAddress
 from protocol import limits
-from protocol.errors import RemoteProtocolError, TransportError
+from protocol.errors import RemoteProtocolError, TransportError, UserError
 from protocol.keys import PublicKey, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -71,16 +72,8 @@ class Links:
         self._nursery: trio.Nursery | None = None
 
     def set_members(self, members: Sequence[PeerAddress]) -> None:
-        """Replaces the members. Connections of those whose standing changed are closed, and made anew.
-
-        Raises:
-            UserError: an address is not a multiaddr.
-        """
-        wanted = {
-            member.id_key: tuple(parse_address(text) for text in member.addresses)
-            for member in members
-            if member.id_key != self._own
-        }
+        """Replaces the members. Connections of those whose standing changed are closed, and made anew."""
+        wanted = {member.id_key: tuple(_usable(member)) for member in members if member.id_key != self._own}
         self._door.expect(host_of(str(address)) for addresses in wanted.values() for address in addresses)
         for peer in self.book.set_members(wanted):
             self._close_peer(peer)
@@ -380,3 +373,17 @@ class Links:
             streams=len(link.connection.get_streams()),
             penalties=peer.penalties if peer is not None else 0,
         )
+
+
+def _usable(member: PeerAddress) -> Iterator[Multiaddr]:
+    """Where a member can be dialled. What its card says, it wrote itself: nobody may stop over it."""
+    for text in member.addresses:
+        try:
+            address = parse_address(without_peer(text))
+        except UserError as error:
+            logger.warning("%s cannot be dialled: %s", fingerprint(member.id_key), error)
+            continue
+        if dial_problem(text):
+            logger.warning("%s cannot be dialled: %s", fingerprint(member.id_key), dial_problem(text))
+        else:
+            yield address

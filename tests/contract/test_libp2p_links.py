@@ -199,11 +199,31 @@ async def test_a_port_in_use_is_said_so() -> None:
         assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["4001", "/ip4/300.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/1"])
-async def test_a_wrong_address_is_a_config_error(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        libp2p_transport("other", members=[PeerAddress(key(HONEST), (text,))])
-    assert caught.value.code == Code.CONFIG
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "4001",
+        "/tcp/4001",
+        "/ip4/300.0.0.1/tcp/4001",
+        "/ip4/127.0.0.1/udp/1",
+        "/ip4/127.0.0.1/tcp/99999",
+        "/unix/tmp/tcp/1",
+        "/dns4/nobody.invalid/tcp/1",
+        f"/dns/{'a' * 100}/tcp/1",
+        "/dns/\u00e9..x\x00/tcp/1",
+    ],
+)
+async def test_a_card_with_an_address_that_leads_nowhere_stops_nobody(text: str) -> None:
+    async with open_scene() as scene, trio.open_nursery() as nursery:
+        guest = libp2p_transport("guest", members=[address_of(scene.node)])
+        await nursery.start(guest.run)
+        guest.set_members([PeerAddress(key(HONEST), (text,)), address_of(scene.node)])
+        await until(lambda: scene.node.identity in guest.connected())
+        with pytest.raises(TransportError):
+            await guest.open_stream(key(HONEST), "public")
+        assert guest.connected() == [scene.node.identity]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_under_another_identity_than_expected_is_not_connected() -> None:
