@@ -7,15 +7,9 @@ that key comes from the 24 words alone, which are typed in for the occasion.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from protocol.grants import RecordLabel, SealedKey, seal_key
+from protocol.grants import SealedKey, seal_key
 from protocol.keys import PublicKey, SealKey, SigningKey
-from protocol.transactions import (
-    GrantId,
-    Rotate,
-    TokenId,
-    sealed_hash,
-    sign_transaction,
-)
+from protocol.transactions import GrantId, Rotate, TokenId, sealed_hash, sign_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +21,10 @@ class FreshKeys:
     enc_key: SealKey
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A token in the generation that its owner ends, and what its sealed key holds."""
-
-    token: TokenId
-    generation: int
-    sealed: SealedKey
-
-    @property
-    def label(self) -> RecordLabel:
-        return self.sealed.label
-
-
 def sign_rotation(
-    held: Held,
+    token: TokenId,
+    generation: int,
+    held: SealedKey,
     *,
     next_key: SigningKey,
     owner: SigningKey,
@@ -50,14 +33,15 @@ def sign_rotation(
     network: bytes,
     entropy: bytes,
 ) -> tuple[bytes, bytes]:
-    """The Rotate that gives `held` to `fresh`, whose owner key is `owner`; and the sealed key beside it.
+    """The Rotate that ends `generation` of `token` and gives it to `fresh`, whose owner key is `owner`; and
+    the sealed key beside it, which is `held` for the new keys.
 
     `entropy` is 32 fresh random bytes. All grants that are not in `keep` end with it.
     """
-    sealed = seal_key(held.sealed.content_key, held.label, to=fresh.enc_key, entropy=entropy)
+    sealed = seal_key(held.content_key, held.label, to=fresh.enc_key, entropy=entropy)
     body = Rotate(
-        token=held.token,
-        generation=held.generation,
+        token=token,
+        generation=generation,
         next_key=next_key.public,
         owner_key=fresh.owner_key,
         next_key_hash=fresh.next_key_hash,

@@ -9,7 +9,7 @@ from node.light.headers import LightChain
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
 from node.light.wallet import Offer, OwnGrant, OwnRecord, RecordState, Wallet
-from node.light.words import Cold, held
+from node.light.words import Cold
 from node.ports import Clock, Entropy
 from protocol import limits
 from protocol.codec import HASH_BYTES
@@ -17,7 +17,7 @@ from protocol.control import LostPhoneResult, RekeyedItem
 from protocol.errors import Code, UserError
 from protocol.messages.consensus import Submission
 from protocol.rekeying import sign_rotation
-from protocol.transactions import GrantId, TokenId, transaction_id
+from protocol.transactions import TokenId, transaction_id
 
 
 class Rotation:
@@ -71,15 +71,15 @@ class Rotation:
         for name, (_, record) in zip(names, made, strict=True):
             if name in heights:
                 self._wallet.put_record(replace(record, seen_height=heights[name]))
-                self._end_grants(record.token, kept)
             title = self._wallet.open(record).label.title
             items.append(RekeyedItem(token=record.token.hex(), title=title, final=name in heights))
-        stays = [grant for grant in self._sharing.live() if grant.grant_id in kept]
+        changed = {record.token for name, (_, record) in zip(names, made, strict=True) if name in heights}
+        self._end_grants(changed, kept)
         return LostPhoneResult(
-            device=device, records=tuple(items), kept=tuple(grant.grant_id.hex() for grant in stays)
+            device=device, records=tuple(items), kept=tuple(grant.grant_id.hex() for grant in kept)
         )
 
-    def _kept(self, prefixes: Sequence[str]) -> set[GrantId]:
+    def _kept(self, prefixes: Sequence[str]) -> list[OwnGrant]:
         """Raises UserError: no such grant, several, or one that does not live."""
         grants = [self._wallet.grant(prefix) for prefix in prefixes]
         for grant in grants:
@@ -89,20 +89,20 @@ class Rotation:
                     "see: chartmesh my shares",
                     code=Code.USAGE,
                 )
-        return {grant.grant_id for grant in grants}
+        return list({grant.grant_id: grant for grant in grants}.values())
 
     def _rotate(
-        self, cold: Cold, record: OwnRecord, offer: Offer, kept: Collection[GrantId]
+        self, cold: Cold, record: OwnRecord, offer: Offer, kept: Sequence[OwnGrant]
     ) -> tuple[Submission, OwnRecord]:
         """The rotation of `record` to the keys of `offer`, and the record that comes of it."""
-        opened = self._wallet.open(record)
-        keep = [one.grant_id for one in self._grants_of(record.token) if one.grant_id in kept]
         raw, sealed = sign_rotation(
-            held(record, opened),
+            record.token,
+            record.generation,
+            self._wallet.open(record),
             next_key=cold.next_key(record),
             owner=self._wallet.owner_key(offer),
             fresh=self._wallet.fresh_keys(offer),
-            keep=keep,
+            keep=[grant.grant_id for grant in kept if grant.token == record.token],
             network=self._chain.network,
             entropy=self._entropy.bytes(HASH_BYTES),
         )
@@ -116,11 +116,9 @@ class Rotation:
         )
         return Submission(raw, sealed), after
 
-    def _grants_of(self, token: TokenId) -> list[OwnGrant]:
-        return [grant for grant in self._wallet.grants() if grant.token == token]
-
-    def _end_grants(self, token: TokenId, kept: Collection[GrantId]) -> None:
-        """The ledger ended them with the generation."""
-        for grant in self._grants_of(token):
-            if grant.grant_id not in kept and not grant.stopped_ms:
+    def _end_grants(self, tokens: Collection[TokenId], kept: Sequence[OwnGrant]) -> None:
+        """The ledger ended them with the generation of each token."""
+        stays = {grant.grant_id for grant in kept}
+        for grant in self._wallet.grants():
+            if grant.token in tokens and grant.grant_id not in stays and not grant.stopped_ms:
                 self._wallet.put_grant(replace(grant, stopped_ms=self._clock.wall_ms()))

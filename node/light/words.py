@@ -7,12 +7,10 @@ thief of it may have: hot masters, and hashes of next keys.
 from collections.abc import Sequence
 
 from node.keystore import NEXT_KEY_HASHES, WalletKeys
-from node.light.wallet import Keyed, OwnRecord, Wallet
+from node.light.wallet import Keyed, Wallet
 from protocol import limits
 from protocol.errors import Code, UserError
-from protocol.grants import SealedKey
 from protocol.keys import SigningKey
-from protocol.rekeying import Held
 from protocol.wallet import cold_master, entropy_of, hot_master, next_key, next_key_hashes
 
 
@@ -28,17 +26,18 @@ class Cold:
                 "look for the paper of this wallet",
                 code=Code.WORDS,
             )
+        self._master = cold_master(self._entropy)
 
     def next_key(self, keyed: Keyed) -> SigningKey:
         """The key that ends the generation of a token with these keys."""
-        return next_key(cold_master(self._entropy), keyed.index)
+        return next_key(self._master, keyed.index)
 
     def hot_secret(self, device: int) -> bytes:
         return hot_master(self._entropy, device=device).secret
 
     def pool(self, first: int, count: int = NEXT_KEY_HASHES) -> tuple[bytes, ...]:
         """The hashes of next keys from index `first` on."""
-        return next_key_hashes(cold_master(self._entropy), first, count)
+        return next_key_hashes(self._master, first, count)
 
     async def refill(self, extra: int = 0) -> None:
         """Fills the pool for what is to come, and `extra` keys more. Raises UserError KEY_FILE."""
@@ -58,8 +57,3 @@ class Cold:
             )
         hashes = self.pool(first, NEXT_KEY_HASHES + extra)
         await self._wallet.adopt(WalletKeys(tuple(hot_masters), hashes, first))
-
-
-def held(record: OwnRecord, opened: SealedKey) -> Held:
-    """A record of ours, as what ends its generation needs it."""
-    return Held(record.token, record.generation, opened)
