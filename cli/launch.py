@@ -6,17 +6,20 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from cli.client import AnsweredError, call, connect
+from cli.client import AnsweredError, call, connect, ignore_progress
 from cli.settings import Place, Settings
-from protocol.control import ErrorReply, Status, StatusResult, decode_reply
+from protocol.control import Ask, Document, ErrorReply, Progress, Status, StatusResult, decode_reply
 from protocol.errors import ChartmeshError, Code, Malformed, UserError
 from protocol.exits import code_of_exit, exit_status
 
 if TYPE_CHECKING:
     from subprocess import Popen
+
+R = TypeVar("R", bound=Document)
 
 LOG_NAME = "daemon.log"  # in the data directory
 READY_S = 60.0
@@ -118,6 +121,38 @@ def wait_gone(pid: int) -> None:
         os.close(descriptor)
 
 
+def call_started(
+    settings: Settings, request: Ask[R], report: Callable[[Progress], None] = ignore_progress
+) -> R:
+    """The daemon's answer, after starting it where it does not run. Raises as `start` and `call`."""
+    ensure_running(settings)
+    return call(settings.place, request, report=report)
+
+
+def run_job(*arguments: str, descriptor: int | None = None) -> dict[str, Any]:
+    """Runs one job of the daemon's program, which may ask at the terminal; the document it printed.
+
+    `descriptor` is one that it inherits.
+
+    Raises:
+        ChartmeshError: the job's own error.
+    """
+    import json
+    import subprocess
+
+    done = subprocess.run(
+        [*node_program("node", *arguments), "--json"],
+        capture_output=True,
+        pass_fds=() if descriptor is None else (descriptor,),
+        check=False,
+    )
+    if done.returncode:
+        told = done.stderr.splitlines()
+        raise _last_words(done.returncode, told[-1] if told else b"", "run it again without --json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
 def _start(settings: Settings, *, passphrase: str | None) -> StatusResult:
     descriptor = None if passphrase is None else pipe_with(passphrase)
     try:
@@ -151,7 +186,7 @@ def run_detached(program: list[str], place: Place, descriptor: int | None = None
             raise
         if isinstance(status, StatusResult):
             return status
-        raise _last_words(status, errors.read(_ERROR_BYTES_MAX), log)
+        raise _last_words(status, errors.read(_ERROR_BYTES_MAX), f"look at {log}")
 
 
 def pipe_with(secret: str) -> int:
@@ -207,7 +242,7 @@ def _wait_ready(place: Place, daemon: "Popen[bytes]") -> StatusResult | int:
     )
 
 
-def _last_words(status: int, said: bytes, log: Path) -> ChartmeshError:
+def _last_words(status: int, said: bytes, hint: str) -> ChartmeshError:
     """The error that a daemon handed over before it exited; without one, what its exit status says."""
     try:
         reply = decode_reply(Status, said.rstrip())
@@ -215,6 +250,4 @@ def _last_words(status: int, said: bytes, log: Path) -> ChartmeshError:
         reply = None
     if isinstance(reply, ErrorReply):
         return AnsweredError(reply)
-    return UserError(
-        f"the node stopped at once, with status {status}", f"look at {log}", code=code_of_exit(status)
-    )
+    return UserError(f"the node stopped at once, with status {status}", hint, code=code_of_exit(status))

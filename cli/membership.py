@@ -7,6 +7,7 @@ from typing import get_args
 import click
 
 from cli import launch, render
+from cli.asking import confirm, yes_option
 from cli.client import call
 from cli.node_commands import json_flag
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
@@ -28,7 +29,6 @@ from protocol.errors import Code, UserError
 _ANSWER_S = 60.0
 _COMPLETE_S = 1.0
 _DONE = {"admit": "admitted", "promote": "made a validator", "suspend": "suspended", "remove": "removed"}
-yes_option = click.option("--yes", is_flag=True, help="Do it without being asked.")
 
 
 class MemberParam(click.ParamType[str]):
@@ -80,7 +80,7 @@ def approve(settings: Settings, validator: bool, member: str) -> int:
 @pass_settings
 def suspend(settings: Settings, yes: bool, reason: SuspendReason, member: str) -> int:
     """Stop serving a member at once, and end its vote. It never comes back under its keys."""
-    _ask(settings, yes, f"Suspend {member} for good?")
+    confirm(f"Suspend {member} for good?", yes=yes, is_json=settings.is_json)
     return _change(settings, NetworkSuspend(member=member, reason=reason))
 
 
@@ -91,7 +91,7 @@ def suspend(settings: Settings, yes: bool, reason: SuspendReason, member: str) -
 @pass_settings
 def remove(settings: Settings, yes: bool, member: str) -> int:
     """End a member's place in the network. It never comes back under its keys."""
-    _ask(settings, yes, f"Remove {member} for good?")
+    confirm(f"Remove {member} for good?", yes=yes, is_json=settings.is_json)
     return _change(settings, NetworkRemove(member=member))
 
 
@@ -182,20 +182,6 @@ def _change(settings: Settings, request: Ask[NetworkChangeResult]) -> int:
         )
         print_members(result.members, result.pending)
     return exits.DONE if result.final else exits.NOT_FINAL
-
-
-def _ask(settings: Settings, yes: bool, question: str) -> None:
-    """Raises UserError USAGE where the answer is not yes, or nobody is there to give it."""
-    import sys
-
-    if yes:
-        return
-    if settings.is_json or not sys.stdin.isatty():
-        raise UserError(
-            "this cannot be undone, and nobody is here to confirm it", "give --yes", code=Code.USAGE
-        )
-    if not click.confirm(question, err=True):
-        raise UserError("not confirmed, so nothing was done", "run it again to do it", code=Code.USAGE)
 
 
 def _write(path: Path, text: str) -> None:

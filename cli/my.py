@@ -1,21 +1,17 @@
 """The patient's commands. Each starts the light client in the background where it does not run."""
 
-import sys
-from collections.abc import Callable
-from typing import TypeVar
-
 import click
 
 from cli import render
-from cli.client import call, ignore_progress
-from cli.launch import ensure_running
+from cli.asking import confirm, yes_option
+from cli.client import call
+from cli.launch import call_started, ensure_running
 from cli.receive import check_output, receive
-from cli.settings import F, Settings, pass_settings, passphrase_option, shared_options
+from cli.settings import Settings, pass_settings, starting_options
 from cli.values import DurationParam, IdParam, parse_purpose, rows_option
+from cli.wallet import lost_phone, recover
 from protocol import exits, limits
 from protocol.control import (
-    Ask,
-    Document,
     GrantItem,
     MyCode,
     MyRecord,
@@ -24,12 +20,9 @@ from protocol.control import (
     MyShares,
     MyStop,
     MyWho,
-    Progress,
     Stopped,
 )
-from protocol.errors import Code, UserError
 
-R = TypeVar("R", bound=Document)
 _COMPLETE_S = 1.0
 
 
@@ -49,24 +42,18 @@ MY_RECORD = IdParam(list_my_records)
 MY_SHARE = IdParam(list_my_shares)
 
 
-def my_options(command: F) -> F:
-    """The shared options, and what starting on demand may need."""
-    return shared_options(passphrase_option(command))
-
-
 @click.group()
-@my_options
+@starting_options
 def my() -> None:
     """Your own records: see them, share them, stop sharing, see who read them."""
 
 
-def _call(settings: Settings, request: Ask[R], report: Callable[[Progress], None] = ignore_progress) -> R:
-    ensure_running(settings)
-    return call(settings.place, request, report=report)
+my.add_command(lost_phone)
+my.add_command(recover)
 
 
 @my.command()
-@my_options
+@starting_options
 @click.option("--clinic", required=True, help="The clinic that will add a record.")
 @click.option(
     "--count", type=click.IntRange(1, limits.ENROLMENTS_PER_CODE_MAX), default=1, show_default=True
@@ -75,7 +62,7 @@ def _call(settings: Settings, request: Ask[R], report: Callable[[Progress], None
 @pass_settings
 def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
     """A receive code, which lets one clinic add records to you."""
-    result = _call(settings, MyCode(clinic=clinic, count=count))
+    result = call_started(settings, MyCode(clinic=clinic, count=count))
     if settings.is_json:
         render.document(result)
         return
@@ -87,11 +74,11 @@ def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
 
 
 @my.command()
-@my_options
+@starting_options
 @pass_settings
 def records(settings: Settings) -> None:
     """Your records, and who can see them."""
-    result = _call(settings, MyRecords())
+    result = call_started(settings, MyRecords())
     if settings.is_json:
         render.document(result)
         return
@@ -114,7 +101,7 @@ def records(settings: Settings) -> None:
 
 
 @my.command()
-@my_options
+@starting_options
 @click.option(
     "-o", "--output", default=".", metavar="FILE|DIR|-", help="Where to save; - is the standard output."
 )
@@ -128,7 +115,7 @@ def record(settings: Settings, output: str, identity: str) -> None:
 
 
 @my.command()
-@my_options
+@starting_options
 @click.option("--with", "clinic", required=True, metavar="CLINIC", help="Who may read.")
 @click.option("--for", "for_ms", required=True, type=DurationParam(), help="How long, for example 30d.")
 @click.option(
@@ -142,7 +129,7 @@ def share(
     """Let a clinic read records of yours, for a time and a purpose."""
     codes = tuple(dict.fromkeys(parse_purpose(one) for one in purposes))
     request = MyShare(records=records, clinic=clinic, for_ms=for_ms, purposes=codes)
-    result = _call(settings, request)
+    result = call_started(settings, request)
     if settings.is_json:
         render.document(result)
     for one in () if settings.is_json else result.grants:
@@ -155,11 +142,11 @@ def share(
 
 
 @my.command()
-@my_options
+@starting_options
 @pass_settings
 def shares(settings: Settings) -> None:
     """What you share, with whom, until when."""
-    result = _call(settings, MyShares())
+    result = call_started(settings, MyShares())
     if settings.is_json:
         render.document(result)
         return
@@ -182,23 +169,19 @@ def shares(settings: Settings) -> None:
 
 
 @my.command()
-@my_options
+@starting_options
 @click.option("--all", "is_all", is_flag=True, help="Everything that you share.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.argument("identity", metavar="[ID]", required=False, type=MY_SHARE)
 @pass_settings
 def stop(settings: Settings, is_all: bool, yes: bool, identity: str | None) -> int:
     """Stop sharing. Copies already read are not undone."""
     if is_all == (identity is not None):
         raise click.UsageError("give the ID of one share, or --all")
-    if is_all and not yes:
-        if not sys.stdin.isatty():
-            raise UserError("--all asks first, and nobody is here to answer", "add --yes", code=Code.USAGE)
-        if not click.confirm("Stop sharing everything with everybody?", err=True):
-            render.note("nothing was stopped")
-            return exits.FAILED
+    if is_all:
+        confirm("Stop sharing everything with everybody?", yes=yes, is_json=settings.is_json)
     progress = render.ProgressLine(is_json=settings.is_json)
-    result = _call(settings, MyStop(id=identity), progress)
+    result = call_started(settings, MyStop(id=identity), progress)
     progress.clear()
     for one in result.stops:
         if settings.is_json:
@@ -211,14 +194,14 @@ def stop(settings: Settings, is_all: bool, yes: bool, identity: str | None) -> i
 
 
 @my.command()
-@my_options
+@starting_options
 @rows_option
 @click.argument("record", metavar="[RECORD]", required=False, type=MY_RECORD)
 @pass_settings
 def who(settings: Settings, rows: int, record: str | None) -> int:
     """Who read your records or tried to: when, why, under which share."""
     progress = render.ProgressLine(is_json=settings.is_json)
-    result = _call(settings, MyWho(record=record, rows=rows), progress)
+    result = call_started(settings, MyWho(record=record, rows=rows), progress)
     progress.clear()
     if settings.is_json:
         render.document(result)

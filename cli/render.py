@@ -66,6 +66,11 @@ def span(seconds: float) -> str:
     return " ".join([f"{count}{unit}" for count, unit in parts if count][:2])
 
 
+def counted(count: int, what: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def size(count: float) -> str:
     """Bytes with a binary unit, e.g. `1.4 MiB`."""
     units = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -88,6 +88,11 @@ def passphrase_option(command: F) -> F:
     )(command)
 
 
+def starting_options(command: F) -> F:
+    """Adds the shared options, and what starting the node on demand may need."""
+    return shared_options(passphrase_option(command))
+
+
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 

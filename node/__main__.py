@@ -12,7 +12,7 @@ from node import collector, paths
 from node.accusing import check_evidence
 from node.config import DEFAULT_DATA_DIR, Config, load_config
 from node.founding import create_network, join_network
-from node.init import Passphrase, initialise
+from node.init import Passphrase, initialise, read_words
 from node.telling import exit_of, tell
 from protocol.errors import Code, UserError
 
@@ -86,6 +86,7 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clinic", action="append", default=[])
     parser.add_argument("--passphrase-file", type=Path)
     parser.add_argument("--insecure-no-passphrase", action="store_true")
+    parser.add_argument("--words-fd", type=int, help="make a patient's wallet from the 24 words in here")
     parser.add_argument("--json", action="store_true")
 
 
@@ -136,6 +137,7 @@ def _init(options: argparse.Namespace) -> None:
         flags=_flags(options),
         write_config=options.config is None and not paths.config(config.node.data_dir).exists(),
         is_json=options.json,
+        words=None if options.words_fd is None else read_words(options.words_fd),
     )
 
 

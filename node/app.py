@@ -23,7 +23,7 @@ from node.control.keeping import Keeping, keeping_of
 from node.control.server import ControlServer
 from node.control.status import Self
 from node.founding import TERMS_HASH, check_same_network, keep_genesis, load_genesis
-from node.keystore import ClinicKeys, WalletKeys, is_protected, load_keyfile
+from node.keystore import ClinicKeys, WalletKeys, identity_of, is_protected, load_keyfile
 from node.lockdown import forbid_core_dumps
 from node.logs import begin_log
 from node.members.admission import Admission
@@ -39,8 +39,7 @@ from protocol.blocks import Genesis, network_id
 from protocol.control import KeysResult
 from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
 from protocol.invitations import SignedInvitation, check_invitation, verify_invitation
-from protocol.keys import PublicKey, SigningKey, fingerprint
-from protocol.wallet import HotMaster, wallet_id
+from protocol.keys import fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class Daemon:
         self._own = Self(
             role=config.node.role,
             name=config.node.name,
-            identity=_identity(keys),
+            identity=identity_of(keys),
             began_ms=self._clock.elapsed_ms(),
             quota_bytes=config.storage.quota_bytes,
             is_protected=is_protected(paths.keyfile(config.node.data_dir)),
@@ -329,14 +328,6 @@ def _no_keys(data_dir: Path) -> UserError:
         "put it back from your backup: with other keys this directory is of no use",
         code=Code.KEY_FILE,
     )
-
-
-def _identity(keys: ClinicKeys | WalletKeys) -> PublicKey:
-    match keys:
-        case ClinicKeys():
-            return SigningKey(keys.identity_seed).public
-        case WalletKeys():
-            return wallet_id(HotMaster(keys.hot_masters[0]))
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,23 +18,24 @@ from node.keystore import (
     ClinicKeys,
     WalletKeys,
     create_keyfile,
+    identity_of,
     read_passphrase_file,
 )
 from node.prompts import ask_new_passphrase, is_person_there, show_words
 from node.store.durable import create_durably
 from node.store.votefile import create_vote_file
+from protocol import limits
 from protocol.armour import wrap
 from protocol.blocks import Genesis, Member, sign_card
 from protocol.codec import encode
 from protocol.errors import Code, UserError
-from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey
+from protocol.keys import SEED_BYTES, OpeningKey, SigningKey
 from protocol.wallet import (
     ENTROPY_BYTES,
-    HotMaster,
     cold_master,
+    entropy_of,
     hot_master,
     next_key_hashes,
-    wallet_id,
     words_of,
 )
 
@@ -56,6 +57,17 @@ class Passphrase:
         return cls(None if file is None else read_passphrase_file(file))
 
 
+def read_words(descriptor: int) -> str:
+    """The words in an inherited descriptor. Raises UserError WORDS: there is no text."""
+    with os.fdopen(descriptor, "rb") as pipe:
+        try:
+            return pipe.read(limits.WORDS_CHARS_MAX).decode("ascii")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                "these are no words", "give the 24 words, with spaces between", code=Code.WORDS
+            ) from error
+
+
 def initialise(
     config: Config,
     *,
@@ -66,16 +78,55 @@ def initialise(
     write_config: bool,
     flags: str,
     is_json: bool,
+    words: str | None = None,
 ) -> None:
     """Makes the data directory of a clinic or a light client and says what comes next. With
     `write_config`, the settings given are kept in it as `config.toml`. On a failure nothing is left.
-    `flags` are those that name this node in the commands to come.
+    `flags` are those that name this node in the commands to come. `words` make a wallet of a patient who
+    has one already.
 
     Raises:
         UserError: there are keys already, no passphrase, no address that others can reach, a genesis
-            file that is none, or a clinic that is not in it.
+            file that is none, a clinic that is not in it, or words that are none.
     """
     data_dir = config.node.data_dir
+    is_clinic = config.node.role == "clinic"
+    if words is not None and is_clinic:
+        raise UserError(
+            "a clinic's keys come from no words",
+            "give --role light, or no words",
+            code=Code.USAGE,
+        )
+    _require_unused(data_dir)
+    founding = None if genesis is None else read_genesis_file(genesis)
+    chosen = _chosen(founding, clinics)
+    files: dict[Path, bytes] = {}
+    if write_config:
+        files[paths.config(data_dir)] = _config_text(config, chosen, passphrase_file).encode()
+    if founding is not None and load_genesis(config.network.genesis) is None:
+        files[config.network.genesis] = wrap("GENESIS", encode(founding)).encode("ascii")
+    elif founding is not None:
+        keep_genesis(config.network.genesis, founding)
+    keys = _clinic_keys() if is_clinic else None
+    restored = None if words is None else _old_wallet(words)
+    if keys is not None:
+        files[paths.card(data_dir)] = _card(config, keys)
+    secret = None if insecure else _passphrase(passphrase_file or config.keys.passphrase_file)
+    known = keys or restored
+    if known is not None:
+        _make(data_dir, files, known, secret)
+        _report(config, known, files, flags=flags, is_json=is_json)
+        return
+    new_words, wallet = _new_wallet()
+    is_shown = is_person_there() and not is_json
+    if is_shown:
+        show_words(new_words, SystemEntropy())
+    _make(data_dir, files, wallet, secret)
+    _report(config, wallet, files, flags=flags, words="" if is_shown else new_words, is_json=is_json)
+
+
+def _require_unused(data_dir: Path) -> None:
+    """Raises UserError ALREADY_INITIALISED where there is a node, or what is left of one."""
     if paths.keyfile(data_dir).exists():
         raise UserError(
             f"there is a node already in {data_dir}",
@@ -88,31 +139,6 @@ def initialise(
             "put the key file back from your backup, or use another --data-dir",
             code=Code.ALREADY_INITIALISED,
         )
-    founding = None if genesis is None else read_genesis_file(genesis)
-    chosen = _chosen(founding, clinics)
-    files: dict[Path, bytes] = {}
-    if write_config:
-        files[paths.config(data_dir)] = _config_text(config, chosen, passphrase_file).encode()
-    if founding is not None and load_genesis(config.network.genesis) is None:
-        files[config.network.genesis] = wrap("GENESIS", encode(founding)).encode("ascii")
-    elif founding is not None:
-        keep_genesis(config.network.genesis, founding)
-    is_clinic = config.node.role == "clinic"
-    keys = _clinic_keys() if is_clinic else None
-    if keys is not None:
-        files[paths.card(data_dir)] = _card(config, keys)
-    secret = None if insecure else _passphrase(passphrase_file or config.keys.passphrase_file)
-    if keys is not None:
-        _make(data_dir, files, keys, secret)
-        _report(config, SigningKey(keys.identity_seed).public, files, flags=flags, is_json=is_json)
-        return
-    words, wallet = _new_wallet()
-    is_shown = is_person_there() and not is_json
-    if is_shown:
-        show_words(words, SystemEntropy())
-    _make(data_dir, files, wallet, secret)
-    name = wallet_id(HotMaster(wallet.hot_masters[0]))
-    _report(config, name, files, flags=flags, words="" if is_shown else words, is_json=is_json)
 
 
 def _passphrase(file: Path | None) -> bytes:
@@ -134,6 +160,12 @@ def _new_wallet() -> tuple[str, WalletKeys]:
     root = SystemEntropy().bytes(ENTROPY_BYTES)
     hashes = next_key_hashes(cold_master(root), 0, NEXT_KEY_HASHES)
     return words_of(root), WalletKeys((hot_master(root).secret,), hashes)
+
+
+def _old_wallet(words: str) -> WalletKeys:
+    """What the device of a patient keeps who has these words. Which of their keys are used only the ledger
+    says: until it was asked there is no pool, so that none is used twice. Raises UserError WORDS."""
+    return WalletKeys((hot_master(entropy_of(words)).secret,), ())
 
 
 def _card(config: Config, keys: ClinicKeys) -> bytes:
@@ -242,7 +274,7 @@ def _quoted(value: object) -> str:
 
 def _report(
     config: Config,
-    node_id: PublicKey,
+    keys: ClinicKeys | WalletKeys,
     files: Iterable[Path],
     *,
     flags: str,
@@ -251,10 +283,13 @@ def _report(
 ) -> None:
     data_dir, is_clinic = config.node.data_dir, config.node.role == "clinic"
     made = [paths.keyfile(data_dir), *([paths.votes(data_dir)] if is_clinic else []), *files]
+    node_id = identity_of(keys)
     following = f"chartmesh network join{flags} GENESIS"
     invited = f"chartmesh start{flags}, then chartmesh network join{flags} CODE"
     if config.network.genesis.exists():
         following = f"chartmesh start{flags}" if is_clinic else f"chartmesh my code{flags} --clinic NAME"
+        if isinstance(keys, WalletKeys) and not keys.next_key_hashes:
+            following = f"chartmesh my recover{flags}"
     if is_json:
         document: dict[str, Any] = {
             "v": 1,

@@ -20,8 +20,9 @@ from node.ports import Entropy
 from node.store.durable import create_durably, read_private, replace_durably
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Code, Malformed, UserError
-from protocol.keys import SEED_BYTES, OpeningKey, SigningKey, hkdf
+from protocol.keys import SEED_BYTES, OpeningKey, PublicKey, SigningKey, hkdf
 from protocol.limits import DEVICES_MAX, GIB, KIB, MIB
+from protocol.wallet import HotMaster, wallet_id
 
 KEY_FILE_BYTES_MAX: Final = MIB
 PASSPHRASE_BYTES_MAX: Final = 4 * KIB
@@ -97,6 +98,15 @@ class Keyring:
             OpeningKey(keys.enc_seed),
             keys.at_rest_key,
         )
+
+
+def identity_of(keys: ClinicKeys | WalletKeys) -> PublicKey:
+    """The key that names a node: the clinic's to all, the wallet's to its owner alone."""
+    match keys:
+        case ClinicKeys():
+            return SigningKey(keys.identity_seed).public
+        case WalletKeys():
+            return wallet_id(HotMaster(keys.hot_masters[0]))
 
 
 Keys = TypeVar("Keys", ClinicKeys, NextVoteKey, WalletKeys)

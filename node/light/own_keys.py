@@ -47,7 +47,9 @@ class OwnKeys:
 
     async def refill(self, request: KeysRefill) -> WalletResult:
         """A full pool of one-time keys; no clinic is needed for it."""
-        await Cold(request.words, self._wallet).refill()
+        cold = Cold(request.words, self._wallet)
+        self._wallet.require_pool()
+        await cold.refill()
         return self.show()
 
     def show(self) -> WalletResult:

@@ -43,9 +43,11 @@ class Rotation:
         of `keep`, named by prefixes of their ids.
 
         Raises:
-            UserError: WORDS; REFUSED or AMBIGUOUS_ID for `keep`; LIMIT; USAGE where there is no record.
+            UserError: WORDS; REFUSED or AMBIGUOUS_ID for `keep`; LIMIT; USAGE where there is no record;
+                NOT_INITIALISED before these words were recovered here.
         """
         cold = Cold(words, self._wallet)
+        self._wallet.require_pool()
         await self._discovery.look_up([*self._wallet.offers(), *self._wallet.records()])
         await self._sharing.refresh()
         kept = self._kept(keep)

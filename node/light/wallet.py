@@ -121,7 +121,8 @@ class Wallet:
         """Signed enrolments under `count` fresh indices, which are used from now on.
 
         Raises:
-            UserError: LIMIT, where the pool of next-key hashes is used up.
+            UserError: LIMIT, where the pool of next-key hashes is used up; NOT_INITIALISED, where there is
+                none yet.
         """
         hot = self._hot(self.device)
         return [
@@ -133,19 +134,31 @@ class Wallet:
         """Keys under as many fresh indices, which are used from now on.
 
         Raises:
-            UserError: LIMIT, where the pool of next-key hashes is used up.
+            UserError: LIMIT, where the pool of next-key hashes is used up; NOT_INITIALISED, where there is
+                none yet.
         """
+        self.require_pool()
         first, count, pool = self.next_index, len(knowers), self.keys
         if not pool.first_hash <= first or first + count > pool.first_hash + len(pool.next_key_hashes):
             raise UserError(
                 "this wallet's pool of one-time keys is used up",
-                "refill it with the 24 words",
+                "refill it with the 24 words: chartmesh keys refill",
                 code=Code.LIMIT,
             )
         made = [Offer(self.device, first + at, knower, not_after_ms) for at, knower in enumerate(knowers)]
         puts = [(_offer_key(one), encode(one)) for one in made]
         self._store.write([*puts, (_NEXT, (first + count).to_bytes(8, "big"))], sync=True)
         return made
+
+    def require_pool(self) -> None:
+        """Raises UserError NOT_INITIALISED where the wallet was made from existing words and the ledger was
+        not yet asked which of their keys are used."""
+        if not self.keys.next_key_hashes:
+            raise UserError(
+                "this wallet does not know yet what its words own",
+                "find it first: chartmesh my recover",
+                code=Code.NOT_INITIALISED,
+            )
 
     @property
     def next_index(self) -> int:

@@ -132,9 +132,15 @@ def test_a_new_device_finds_everything_from_the_words_alone() -> None:
         tokens.add(await issue(someone, cluster.nodes[2], "After the loss"))
         await someone.my.records()
         device = await other()
-        with pytest.raises(UserError) as early:
-            await device.my.code(MyCode(clinic="n0"))
-        assert early.value.code is Code.LIMIT
+        own_keys = device.patient.own_keys
+        for attempt in (
+            device.my.code(MyCode(clinic="n0")),
+            own_keys.refill(KeysRefill(words=WORDS)),
+            own_keys.lost_phone(MyLostPhone(words=WORDS)),
+        ):
+            with pytest.raises(UserError) as early:
+                await attempt
+            assert early.value.code is Code.NOT_INITIALISED
         Noting.asked.clear()
         result = await device.patient.own_keys.recover(MyRecover(words=WORDS))
         assert (result.device, result.records) == (1, 3)

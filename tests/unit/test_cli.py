@@ -75,7 +75,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += ["demo", "bench"]
     wanted += [f"network {name}" for name in ("create", "join", "members", "invite", "evidence")]
     wanted += [f"network {name}" for name in ("approve", "suspend", "remove")]
-    wanted += [f"keys {name}" for name in ("show", "rotate")]
+    wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill")]
     wanted += [f"peer {name}" for name in ("block", "unblock")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
     wanted += [f"access {name}" for name in ("list", "show")]
@@ -83,6 +83,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
     wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
+    wanted += [f"my {name}" for name in ("lost-phone", "recover")]
     assert found == set(wanted)
     assert all(command.help for _, command in leaves(chartmesh))
 

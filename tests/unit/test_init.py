@@ -235,6 +235,45 @@ def test_words_are_asked_back_until_they_are_right(
     assert all(f"{place:2} {word}" in shown for place, word in enumerate(words, 1))
 
 
+def pipe(content: bytes) -> str:
+    """An open descriptor from which `content` can be read."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(content)
+    return str(reader)
+
+
+def test_words_make_the_same_wallet_again_without_a_pool_of_keys(program: Program, tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    flags = ("--role", "light", "--insecure-no-passphrase", "--json")
+    made = program("init", "--data-dir", first, *flags)
+    words = made.document["words"]
+    restored = program("init", "--data-dir", again, *flags, "--words-fd", pipe(words.upper().encode()))
+    assert restored.document["id"] == made.document["id"]
+    assert "words" not in restored.document
+    keys = load_keyfile(paths.keyfile(again), WalletKeys, None)
+    assert keys.hot_masters == load_keyfile(paths.keyfile(first), WalletKeys, None).hot_masters
+    # Which indices are used only the ledger says: until then none may be given out.
+    assert keys.next_key_hashes == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"abandon " * 24, b"\xff" * 24])
+def test_what_are_no_words_makes_nothing(program: Program, tmp_path: Path, content: bytes) -> None:
+    home = tmp_path / "home"
+    arguments = ("--role", "light", "--insecure-no-passphrase", "--json", "--words-fd", pipe(content))
+    made = program("init", "--data-dir", home, *arguments)
+    assert (made.status, made.error["code"]) == (1, "words")
+    assert not home.exists()
+
+
+def test_a_clinic_is_not_made_of_words(program: Program, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    arguments = ("--name", "a", "--listen", ADDRESS, "--insecure-no-passphrase", "--json")
+    made = program("init", "--data-dir", home, *arguments, "--words-fd", pipe(b"abandon"))
+    assert (made.status, made.error["code"]) == (2, "usage")
+    assert not home.exists()
+
+
 @pytest.mark.parametrize("typed", [("", ""), ("one", "other")])
 def test_a_passphrase_is_typed_twice_and_not_empty(
     monkeypatch: pytest.MonkeyPatch, typed: tuple[str, ...]

@@ -1,0 +1,114 @@
+"""A patient at the terminal: her phone is lost, and the 24 words on her paper bring everything back."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.demo.stage import Actor, Stage
+from protocol.exits import DONE, FAILED, REFUSED, USAGE
+from tests.e2e.clinics import PATIENCE_S, POLL_S
+
+
+def device(stage: Stage, name: str) -> Actor:
+    """Another device of some patient, which has a configuration and nothing else."""
+    config = stage.root / f"{name}.toml"
+    text = stage.patient.config.read_text()
+    assert 'data_dir = "data/patient"' in text
+    config.write_text(text.replace("data/patient", f"data/{name}"))
+    return Actor("patient", config, stage.root / "data" / name)
+
+
+def paper(stage: Stage, words: str, name: str = "paper") -> Path:
+    file = stage.root / name
+    file.touch(mode=0o600)
+    file.write_text(words + "\n")
+    return file
+
+
+async def add(stage: Stage, patient: Actor, clinic: str, title: str) -> str:
+    """A record that a clinic adds with the patient's code; its token."""
+    code = (await patient.ask("my", "code", "--clinic", clinic))["code"]
+    file = stage.root / title
+    file.write_bytes(title.encode() * 100)
+    arguments = ("record", "add", str(file), "--title", title, "--for", code)
+    [added] = (await stage.clinics[clinic].ask(*arguments))["records"]
+    assert added["final"]
+    token: str = added["token"]
+    return token
+
+
+async def can_read(stage: Stage, clinic: str, token: str) -> bool:
+    get = ("record", "get", token, "--purpose", "TREAT", "--as", "dr.b", "-o", "-")
+    answer = await stage.clinics[clinic].run(*get)
+    assert answer.status in (DONE, REFUSED), answer
+    return answer.status == DONE
+
+
+async def reads_at_last(stage: Stage, clinic: str, token: str) -> None:
+    """Returns once a clinic found the grant that it was given."""
+    with trio.fail_after(PATIENCE_S):
+        while not await can_read(stage, clinic, token):  # noqa: ASYNC110
+            await trio.sleep(POLL_S)
+
+
+async def test_a_lost_phone_is_replaced_from_the_words_and_its_keys_do_nothing(stage: Stage) -> None:
+    phone, other = device(stage, "phone"), device(stage, "phone-2")
+    words = paper(stage, (await phone.ask("init"))["words"])
+    first = await add(stage, phone, "clinic-a", "Letter")
+    second = await add(stage, phone, "clinic-b", "Scan")
+    [ended] = (await phone.ask("my", "share", first, "--with", "clinic-c", "--for", "1d"))["grants"]
+    await reads_at_last(stage, "clinic-c", first)
+    typed = ("--words-file", str(words))
+    found = await other.ask("keys", "restore", *typed)
+    assert (found["device"], found["records"]) == (0, 2)
+    records = (await other.ask("my", "records"))["records"]
+    assert {one["token"]: one["title"] for one in records} == {first: "Letter", second: "Scan"}
+    saved = stage.root / "opened"
+    assert (await other.run("my", "record", first, "-o", str(saved))).status == DONE
+    assert saved.read_bytes() == b"Letter" * 100
+    changed = await other.ask("my", "lost-phone", "--yes", *typed)
+    assert changed["device"] == 1
+    assert {one["token"]: one["final"] for one in changed["records"]} == {first: True, second: True}
+    # What the thief shares and has is of no use: the old device is told that nothing is its own.
+    assert (await phone.ask("my", "records"))["records"] == []
+    stolen = await phone.run("my", "share", second, "--with", "clinic-d", "--for", "1d")
+    assert stolen.status == REFUSED
+    assert (await phone.run("my", "record", first, "-o", str(saved))).status == REFUSED
+    assert (await phone.run("my", "stop", ended["grant"])).status == REFUSED
+    assert not await can_read(stage, "clinic-c", first)
+    # The new one goes on: a record comes to its new keys, and sharing is as before.
+    third = await add(stage, other, "clinic-a", "After")
+    assert len((await other.ask("my", "records"))["records"]) == 3
+    for token in (first, third):
+        await other.ask("my", "share", token, "--with", "clinic-c", "--for", "1d")
+        await reads_at_last(stage, "clinic-c", token)
+
+
+async def test_what_cannot_be_undone_asks_first_and_wrong_words_do_nothing(stage: Stage) -> None:
+    phone = device(stage, "careful")
+    words = (await phone.ask("init"))["words"]
+    right, wrong = paper(stage, words), paper(stage, words.replace(" ", " x", 1), "wrong")
+    unasked = await phone.run("my", "lost-phone", "--words-file", str(right), "--json")
+    assert (unasked.status, unasked.error()["code"]) == (USAGE, "usage")
+    assert "--yes" in unasked.error()["hint"]
+    for command in (("my", "lost-phone", "--yes"), ("my", "recover"), ("keys", "refill")):
+        slip = await phone.run(*command, "--words-file", str(wrong), "--json")
+        assert (slip.status, slip.error()["code"]) == (FAILED, "words")
+        assert "number 2" in slip.error()["error"]
+    new = device(stage, "never")
+    slip = await new.run("keys", "restore", "--words-file", str(wrong), "--json")
+    assert (slip.status, slip.error()["code"]) == (FAILED, "words")
+    assert not new.data_dir.exists()
+    right.chmod(0o644)
+    exposed = await phone.run("keys", "refill", "--words-file", str(right), "--json")
+    assert (exposed.status, exposed.error()["code"]) == (FAILED, "key-file")
+
+
+@pytest.mark.parametrize("command", [("my", "recover"), ("keys", "refill")], ids="-".join)
+async def test_words_are_never_taken_from_the_command_line(stage: Stage, command: tuple[str, ...]) -> None:
+    answer = await stage.patient.run(*command, "abandon", "--json")
+    assert (answer.status, answer.error()["code"]) == (USAGE, "usage")
+    nobody = await stage.patient.run(*command, "--json")
+    assert (nobody.status, nobody.error()["code"]) == (USAGE, "usage")
+    assert "--words-file" in nobody.error()["hint"]
