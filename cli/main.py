@@ -18,6 +18,7 @@ from cli.network import network
 from cli.node_commands import completion, daemon, init, start, status, stop, version
 from cli.peers import peer, peers
 from cli.record import record
+from cli.service import service
 from cli.settings import shared_options
 from cli.store import store
 from protocol import exits
@@ -43,7 +44,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, demo, bench]
+COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, service, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

@@ -46,25 +46,47 @@ class Settings:
         Raises:
             UserError: CONFIG, where the configuration file cannot be read.
         """
-        given = self.data_dir_flag or _path_variable("NODE_DATA_DIR")
-        file = self._file(_absolute(given or DEFAULT_DATA_DIR))
-        configured = {} if file is None else _configured(file)
+        given, configured = self._given_data_dir, self._configured
         data_dir = _absolute(given or configured.get("node.data_dir") or DEFAULT_DATA_DIR)
         socket = (
             _path_variable("CONTROL_SOCKET") or configured.get("control.socket") or data_dir / SOCKET_NAME
         )
         return Place(data_dir, _absolute(socket), self._flags())
 
-    def _flags(self) -> str:
-        named = (("--data-dir", self.data_dir_flag), ("--config", self.config))
-        return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path in named if path is not None)
-
-    def _file(self, data_dir: Path) -> Path | None:
+    @property
+    def file(self) -> Path | None:
+        """The configuration file: the one named, else that of the data directory where there is one."""
         named = self.config or _path_variable("CONFIG")
         if named is not None:
             return _absolute(named)
-        beside = data_dir / CONFIG_NAME
+        beside = _absolute(self._given_data_dir or DEFAULT_DATA_DIR) / CONFIG_NAME
         return beside if beside.is_file() else None
+
+    @property
+    def passphrase_file_in_force(self) -> Path | None:
+        """Where the daemon reads its passphrase, by flag, environment or configuration file.
+
+        Raises:
+            UserError: as `place`.
+        """
+        return (
+            self.passphrase_file
+            or _path_variable("KEYS_PASSPHRASE_FILE")
+            or self._configured.get("keys.passphrase_file")
+        )
+
+    @property
+    def _given_data_dir(self) -> Path | None:
+        return self.data_dir_flag or _path_variable("NODE_DATA_DIR")
+
+    @property
+    def _configured(self) -> dict[str, Path]:
+        file = self.file
+        return {} if file is None else _configured(file)
+
+    def _flags(self) -> str:
+        named = (("--data-dir", self.data_dir_flag), ("--config", self.config))
+        return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path in named if path is not None)
 
 
 def shared_options(command: F) -> F:
@@ -128,7 +150,7 @@ def _configured(file: Path) -> dict[str, Path]:
             code=Code.CONFIG,
         ) from error
     found: dict[str, Path] = {}
-    for section, key in (("node", "data_dir"), ("control", "socket")):
+    for section, key in (("node", "data_dir"), ("control", "socket"), ("keys", "passphrase_file")):
         table = sections.get(section)
         named = table.get(key) if isinstance(table, dict) else None
         if isinstance(named, str) and named:
