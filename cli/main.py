@@ -11,6 +11,7 @@ from cli.audit import audit
 from cli.backup import backup
 from cli.bench import bench
 from cli.client import AnsweredError
+from cli.config import config
 from cli.demo import demo
 from cli.keys import keys
 from cli.my import my
@@ -44,7 +45,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
-COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, service, demo, bench]
+COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, config, service, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

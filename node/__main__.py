@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from node import collector, paths
+from node import collector, config_jobs, paths
 from node.accusing import check_evidence
 from node.config import DEFAULT_DATA_DIR, Config, load_config
+from node.config_sources import CONFIG_FILE_VARIABLE
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise, read_words
 from node.telling import exit_of, tell
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     init.set_defaults(job=_init)
     _init_options(init)
     _backup_options(jobs.add_parser("backup", help="verify, list or restore a backup"))
+    _config_options(jobs.add_parser("config", help="show the settings in force, or check a file"))
     network = jobs.add_parser("network", help="found or join a network").add_subparsers(required=True)
     join = network.add_parser("join", help="join while the daemon is not running")
     join.set_defaults(job=_join)
@@ -101,9 +103,38 @@ def _backup_options(parser: argparse.ArgumentParser) -> None:
         one.add_argument("folder", type=Path)
 
 
+def _config_options(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(required=True)
+    show, check = jobs.add_parser("show"), jobs.add_parser("check")
+    show.set_defaults(job=_show_config)
+    check.set_defaults(job=_check_config)
+    for one in (show, check):
+        one.add_argument("--config", type=Path)
+        one.add_argument("--data-dir", type=Path)
+        one.add_argument("--json", action="store_true")
+    show.add_argument("--origin", action="store_true")
+    check.add_argument("file", type=Path, nargs="?")
+
+
 def _config(options: argparse.Namespace, **overrides: object) -> Config:
     given = {key.replace("__", "."): value for key, value in overrides.items() if value is not None}
-    return load_config(options.config, os.environ, given)
+    return load_config(_config_file(options), os.environ, given)
+
+
+def _config_file(options: argparse.Namespace) -> Path | None:
+    """The file that a flag or the environment names."""
+    named = os.environ.get(CONFIG_FILE_VARIABLE)
+    file: Path | None = options.config or (Path(named) if named else None)
+    return file
+
+
+def _show_config(options: argparse.Namespace) -> None:
+    config = _config(options, node__data_dir=options.data_dir)
+    config_jobs.show(config, with_origins=options.origin, is_json=options.json)
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    return config_jobs.check(_config_file(options), options.data_dir, options.file, is_json=options.json)
 
 
 def _daemon(options: argparse.Namespace) -> None:
@@ -135,7 +166,7 @@ def _init(options: argparse.Namespace) -> None:
         passphrase_file=options.passphrase_file,
         insecure=options.insecure_no_passphrase,
         flags=_flags(options),
-        write_config=options.config is None and not paths.config(config.node.data_dir).exists(),
+        write_config=_config_file(options) is None and not paths.config(config.node.data_dir).exists(),
         is_json=options.json,
         words=None if options.words_fd is None else read_words(options.words_fd),
     )

@@ -16,7 +16,15 @@ import msgspec
 
 from node import paths
 from node.addresses import dial_problem, listen_problem, names_peer
-from node.config_sources import Setting, Settings, from_environment, from_file, from_flags, list_of_text
+from node.config_sources import (
+    Problem,
+    Setting,
+    Settings,
+    from_environment,
+    from_file,
+    from_flags,
+    list_of_text,
+)
 from protocol import limits
 from protocol.errors import Code, UserError
 from protocol.keys import is_public_key
@@ -104,14 +112,16 @@ class Config:
 
 
 class ConfigError(UserError):
-    """The configuration is wrong; `problems` are all of them, one sentence each."""
+    """The configuration is wrong; `found` are all of its problems, `problems` their sentences."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems), "correct this and start again", code=Code.CONFIG)
-        self.problems = tuple(problems)
+    def __init__(self, found: list[Problem]) -> None:
+        self.found = tuple(found)
+        self.problems = tuple(one.text for one in found)
+        hint = "correct this and start again; see also: chartmesh config check"
+        super().__init__("; ".join(self.problems), hint, code=Code.CONFIG)
 
 
-_SECTIONS: Final[Mapping[str, type[Section]]] = {
+SECTIONS: Final[Mapping[str, type[Section]]] = {
     "node": NodeSection,
     "network": NetworkSection,
     "keys": KeysSection,
@@ -121,7 +131,7 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
 }
 _TYPES: Final[Mapping[str, Any]] = {
     f"{section}.{field.name}": field.type
-    for section, kind in _SECTIONS.items()
+    for section, kind in SECTIONS.items()
     for field in msgspec.structs.fields(kind)
 }
 _LISTS: Final = ("network.listen", "network.announce", "network.clinics")
@@ -138,7 +148,7 @@ def load_config(
     Raises:
         ConfigError: with every problem found (Code.CONFIG).
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     above = {
         **from_environment(env, _TYPES.keys(), problems),
         **from_flags(overrides or {}, _TYPES.keys(), problems),
@@ -151,12 +161,17 @@ def load_config(
         try:
             values[key] = _convert(key, setting, env)
         except ValueError as error:
-            problems.append(f"{key} ({setting.origin}): {error}")
+            problems.append(Problem(_section(key), f"{key} ({setting.origin}): {error}"))
     config = _assemble({**_defaults(values, env), **values}, settings)
-    problems.extend(_contradictions(config))
+    problems.extend(Problem(_section(text), text) for text in _contradictions(config))
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _section(text: str) -> str:
+    """The section of what begins with a key."""
+    return text.partition(".")[0]
 
 
 def _file_of_data_dir(settings: Settings, env: Mapping[str, str]) -> Path | None:
@@ -193,7 +208,7 @@ def _defaults(values: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, An
 
 def _assemble(values: Mapping[str, Any], settings: Settings) -> Config:
     sections: dict[str, Any] = {}
-    for section, kind in _SECTIONS.items():
+    for section, kind in SECTIONS.items():
         names = [field.name for field in msgspec.structs.fields(kind)]
         given = {name: values[f"{section}.{name}"] for name in names if f"{section}.{name}" in values}
         sections[section] = kind(**given)

@@ -10,7 +10,7 @@ from typing import Final
 from protocol.limits import MIB
 
 ENVIRONMENT_PREFIX: Final = "CHARTMESH_"
-CONFIG_FILE_VARIABLE: Final = "CHARTMESH_CONFIG"  # names the file; read by whoever calls load_config
+CONFIG_FILE_VARIABLE: Final = "CHARTMESH_CONFIG"  # names the file; read by the programs
 CONFIG_BYTES_MAX: Final = MIB
 
 
@@ -28,9 +28,17 @@ class Setting:
 Settings = dict[str, Setting]
 
 
-def from_flags(overrides: Mapping[str, object], keys: Collection[str], problems: list[str]) -> Settings:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake, in a sentence; `section` is empty where it is of the whole, a flag or a variable."""
+
+    section: str
+    text: str
+
+
+def from_flags(overrides: Mapping[str, object], keys: Collection[str], problems: list[Problem]) -> Settings:
     """Flags, named `section.key`; what is wrong goes to `problems`."""
-    problems.extend(_unknown("flag", key, keys) for key in overrides if key not in keys)
+    problems.extend(Problem("", _unknown("flag", key, keys)) for key in overrides if key not in keys)
     return {
         key: Setting(value, "flag", Path.cwd(), isinstance(value, str))
         for key, value in overrides.items()
@@ -38,7 +46,7 @@ def from_flags(overrides: Mapping[str, object], keys: Collection[str], problems:
     }
 
 
-def from_environment(env: Mapping[str, str], keys: Collection[str], problems: list[str]) -> Settings:
+def from_environment(env: Mapping[str, str], keys: Collection[str], problems: list[Problem]) -> Settings:
     """Every `CHARTMESH_SECTION_KEY` of the environment; what is wrong goes to `problems`."""
     names = {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in keys}
     settings: Settings = {}
@@ -49,26 +57,27 @@ def from_environment(env: Mapping[str, str], keys: Collection[str], problems: li
             origin = f"environment {variable}"
             settings[names[variable]] = Setting(env[variable], origin, Path.cwd(), True)
         else:
-            problems.append(_unknown("environment variable", variable, names))
+            problems.append(Problem("", _unknown("environment variable", variable, names)))
     return settings
 
 
-def from_file(path: Path, keys: Collection[str], problems: list[str]) -> Settings:
+def from_file(path: Path, keys: Collection[str], problems: list[Problem]) -> Settings:
     """The keys of a TOML file; what is wrong goes to `problems`."""
     sections = {key.partition(".")[0] for key in keys}
     settings: Settings = {}
     for section, table in _document(path, problems).items():
         if section not in sections:
-            problems.append(_unknown(f"{path}: section", section, sections))
+            problems.append(Problem(section, _unknown(f"{path}: section", section, sections)))
         elif not isinstance(table, dict):
-            problems.append(f"{path}: {section} must be a section, written [{section}]")
+            wrong = f"{path}: {section} must be a section, written [{section}]"
+            problems.append(Problem(section, wrong))
         else:
             for name, value in table.items():
                 key = f"{section}.{name}"
                 if key in keys:
                     settings[key] = Setting(value, f"file {path}", path.parent, False)
                 else:
-                    problems.append(_unknown(f"{path}: key", key, keys))
+                    problems.append(Problem(section, _unknown(f"{path}: key", key, keys)))
     return settings
 
 
@@ -82,17 +91,17 @@ def list_of_text(text: str) -> object:
         raise ValueError(f"not a TOML array: {error}") from error
 
 
-def _document(path: Path, problems: list[str]) -> dict[str, object]:
+def _document(path: Path, problems: list[Problem]) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             raw = file.read(CONFIG_BYTES_MAX + 1)
         if len(raw) <= CONFIG_BYTES_MAX:
             return tomllib.loads(raw.decode())
-        problems.append(f"{path} is longer than {CONFIG_BYTES_MAX} bytes")
+        problems.append(Problem("", f"{path} is longer than {CONFIG_BYTES_MAX} bytes"))
     except OSError as error:
-        problems.append(f"cannot read {path}: {error.strerror}")
+        problems.append(Problem("", f"cannot read {path}: {error.strerror}"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        problems.append(f"{path} is not TOML: {error}")
+        problems.append(Problem("", f"{path} is not TOML: {error}"))
     return {}
 
 
