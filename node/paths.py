@@ -70,7 +70,8 @@ def lock(data_dir: Path) -> Path:
 
 def has_history(data_dir: Path) -> bool:
     """Whether a node has lived here, so that its keys belong here and no others."""
-    return any(path(data_dir).exists() for path in (card, votes, ledger_db))
+    traces = (card, votes, next_vote_key, application, ledger_db, blob_db, audit_db)
+    return any(path(data_dir).exists() for path in traces)
 
 
 @contextmanager

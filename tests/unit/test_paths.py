@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,27 @@ def test_a_directory_that_is_not_there_is_not_initialised(tmp_path: Path) -> Non
     with pytest.raises(UserError) as caught, lock_data_dir(tmp_path / "none"):
         pass
     assert caught.value.code is Code.NOT_INITIALISED
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        paths.card,
+        paths.votes,
+        paths.next_vote_key,
+        paths.application,
+        paths.ledger_db,
+        paths.blob_db,
+        paths.audit_db,
+    ],
+    ids=lambda trace: trace.__name__,
+)
+def test_whatever_is_left_of_a_node_keeps_new_keys_away(
+    tmp_path: Path, trace: Callable[[Path], Path]
+) -> None:
+    assert not paths.has_history(tmp_path)
+    paths.config(tmp_path).touch()
+    paths.lock(tmp_path).touch()
+    assert not paths.has_history(tmp_path)
+    trace(tmp_path).mkdir()
+    assert paths.has_history(tmp_path)
