@@ -20,6 +20,8 @@ def exit_of(job: Callable[[], int | None], *, is_json: bool, errors_fd: int | No
         return job() or 0
     except (ChartmeshError, KeyboardInterrupt, BaseExceptionGroup) as caught:
         error = _expected(caught)
+        if error.code is Code.INTERRUPTED and sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal has written ^C there, perhaps behind a question
         if errors_fd is not None:
             # Whoever saw this one start well has stopped listening.
             with suppress(BrokenPipeError):

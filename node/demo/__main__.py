@@ -7,15 +7,21 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import trio
 
+from node import paths
+from node.config import SOCKET_PATH_BYTES_MAX
 from node.demo.stage import Stage, StoryBroken
 from node.demo.story import Story
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 from protocol.exits import DONE, FAILED
+
+_PREFIX: Final = "chartmesh-demo-"
+_RANDOM: Final = 8 * "x"  # as long as what a temporary folder's name ends in
+_SHORT_FOLDER: Final = Path("/var/tmp")
 
 
 class Teller:
@@ -106,12 +112,34 @@ def main() -> NoReturn:
 
 
 def _run(keep: Path | None, *, is_json: bool) -> int:
-    """The exit status. Raises UserError USAGE where there is something in `keep` already."""
-    root = Path(tempfile.mkdtemp(prefix="chartmesh-demo-")) if keep is None else keep.absolute()
+    """The exit status.
+
+    Raises:
+        UserError: USAGE, where there is something in `keep` already, or the path is too long.
+    """
+    root = keep.absolute() if keep is not None else _new_folder()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} is not an empty directory", "give a new one to --keep", code=Code.USAGE)
+    if not _has_room_for_sockets(root):
+        raise UserError(
+            f"the path {root} is too long for the sockets in it",
+            "give a shorter one: chartmesh demo --keep DIR",
+            code=Code.USAGE,
+        )
     ok = trio.run(lambda: play(root, Teller(is_json=is_json), keep=keep is not None))
     return DONE if ok else FAILED
+
+
+def _new_folder() -> Path:
+    """A new folder below that of temporary files, or where its path is too long, below a shorter one."""
+    usual = Path(tempfile.gettempdir())
+    below = usual if _has_room_for_sockets(usual / (_PREFIX + _RANDOM)) else _SHORT_FOLDER
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=below))
+
+
+def _has_room_for_sockets(root: Path) -> bool:
+    sockets = [paths.socket(actor.data_dir) for actor in Stage(root).everyone()]
+    return all(len(os.fsencode(socket)) <= SOCKET_PATH_BYTES_MAX for socket in sockets)
 
 
 if __name__ == "__main__":
