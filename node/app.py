@@ -177,14 +177,14 @@ class Daemon:
 
     async def apply(self, signed: SignedInvitation) -> Part:
         """Keeps the invitation, whose terms were accepted, and asks to be admitted, now and after every
-        start. In a network that this clinic is in already nothing changes.
+        start. Where this clinic has followed the ledger that far already, nothing changes.
 
         Raises:
             UserError: as `visit`.
         """
         genesis = await self.visit(signed)
         async with self._joining:
-            if self._part is not None and not isinstance(self._part.node, Applicant):
+            if self._part is not None and not _may_apply(self._part.node):
                 return self._part.node
             assert self._admission is not None, "only a clinic visits"
             self._admission.keep(signed)
@@ -306,6 +306,11 @@ class Daemon:
         """Raises UserError GENESIS, WRONG_NETWORK: this clinic has no right to this network."""
         if self._admission is not None:
             self._admission.check(genesis)
+
+
+def _may_apply(node: Part) -> bool:
+    """Whether an invitation helps: to be admitted, or to reach the ledger by another member than before."""
+    return isinstance(node, Applicant) or (isinstance(node, Clinic) and node.services.guide.is_arriving)
 
 
 def _load_keys(config: Config, passphrase: bytes | None) -> ClinicKeys | WalletKeys:

@@ -8,22 +8,37 @@ import trio
 from node.chain.gateway import Gateway
 from node.chain.services import LedgerServices
 from node.keystore import Keyring
+from node.members.checkpoint import Checkpoint
 from node.members.services import MemberServices
 from node.ports import Ports, TaskStatus
 from node.records.services import RecordServices
 from node.version import program_version
 from protocol.blocks import Genesis
+from protocol.invitations import Invitation
 
 
 class Clinic:
     """A member's services. Construct (no tasks start), run the transport and this, cancel to stop.
 
-    Raises StorageError at construction where the store cannot be trusted.
+    `invitation` is the one by which it came, if it is no founder. Raises StorageError at construction where
+    the store cannot be trusted, or is not of the chain that the invitation pins.
     """
 
-    def __init__(self, *, ports: Ports, genesis: Genesis, keys: Keyring, quota_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        genesis: Genesis,
+        keys: Keyring,
+        quota_bytes: int,
+        invitation: Invitation | None = None,
+    ) -> None:
         self.ports, self.genesis = ports, genesis
-        self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=keys.vote)
+        self.services = LedgerServices(
+            ports=ports, genesis=genesis, vote_key=keys.vote, invitation=invitation
+        )
+        if invitation is not None:
+            Checkpoint(self.services.ledger, invitation.checkpoint_height, invitation.checkpoint_hash)
         self.network, ports = self.services.network, self.services.ports
         self.records = RecordServices(
             ports=ports,

@@ -17,7 +17,6 @@ from node.keystore import Keyring
 from node.light.client import LightClient
 from node.members.applicant import Applicant
 from node.members.application import Application
-from node.members.checkpoint import Checkpoint
 from node.members.vote_keys import VoteKeys
 from node.net.libp2p_host import Libp2pTransport
 from node.ports import Clock, Entropy, Offload, PeerAddress, Ports, Store, TaskStatus
@@ -107,7 +106,6 @@ class Parts:
             network=network,
             clock=self._clock,
             listen=self._config.network.listen,
-            members=[PeerAddress(member.id_key, member.addresses) for member in genesis.members],
         )
         with ExitStack() as opened:
             ports = self._open_ports(opened, transport, network, own.generation)
@@ -117,14 +115,12 @@ class Parts:
                     genesis=genesis,
                     keys=Keyring.of(own),
                     quota_bytes=self._config.storage.quota_bytes,
+                    invitation=None if application is None else application.invitation,
                 )
             except StorageError as error:
                 if error.code is Code.STORE_DAMAGED:
                     condemn(paths.ledger_db(data_dir))
                 raise
-            if application is not None:
-                pinned = application.invitation
-                Checkpoint(clinic.services.ledger, pinned.checkpoint_height, pinned.checkpoint_hash)
             return RunningPart(clinic, transport, opened.pop_all())
 
     def _open_ports(

@@ -12,6 +12,7 @@ from node.chain.contact import Contact
 from node.chain.denials import Denials
 from node.chain.gated import GatedTransport
 from node.chain.gossip import GossipService
+from node.chain.guide import Guide
 from node.chain.halt import Halt
 from node.chain.journal import VoteJournal
 from node.chain.ledger import Ledger
@@ -22,6 +23,7 @@ from node.ports import Ports, TaskStatus
 from protocol.access import Freshness
 from protocol.blocks import Block, Finality, Genesis, network_id
 from protocol.catchup import known_height
+from protocol.invitations import Invitation
 from protocol.keys import SigningKey
 from protocol.mempool import Mempool, VerifiedCache
 from protocol.tree import BlockTree
@@ -33,12 +35,20 @@ LEFT_OPEN = ("members",)
 class LedgerServices:
     """One node's part in the ledger. Construct (no tasks start), then `run` until cancelled.
 
+    `invitation` is the one by which this node came, if it is no founder.
     `ports` are those for every service of the node: once it has stopped, their transport is shut.
 
     Raises StorageError at construction where the store cannot be trusted.
     """
 
-    def __init__(self, *, ports: Ports, genesis: Genesis, vote_key: SigningKey | None) -> None:
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        genesis: Genesis,
+        vote_key: SigningKey | None,
+        invitation: Invitation | None = None,
+    ) -> None:
         self.genesis, self.network = genesis, network_id(genesis)
         self._vote_key = vote_key
         self._has_heard = False
@@ -49,6 +59,7 @@ class LedgerServices:
         gated = GatedTransport(ports.transport, lambda: self.halt.is_on, left_open=LEFT_OPEN)
         self.ports = ports = replace(ports, transport=gated)
         self.membership = self.ledger.membership
+        self.guide = Guide(self.ledger, invitation)
         self.membership.observe(self._tell_transport)
         self._tell_transport()
         self.mempool = Mempool()
@@ -60,6 +71,7 @@ class LedgerServices:
             transport=ports.transport,
             ledger=self.ledger,
             entropy=ports.entropy,
+            guide=self.guide,
         )
         self.door = BlocksDoor(transport=ports.transport, ledger=self.ledger, wall_ms=clock.wall_ms)
         self.journal = VoteJournal(
@@ -105,6 +117,8 @@ class LedgerServices:
         async with trio.open_nursery() as nursery:
             for service in services:
                 await nursery.start(service.run)
+            if self.guide.is_arriving:
+                nursery.start_soon(self._leave_guide)
             task_status.started()
 
     def _judge_clock(self, is_good: bool) -> None:
@@ -120,7 +134,13 @@ class LedgerServices:
         self.sync.stop()
 
     def _tell_transport(self) -> None:
-        self.ports.transport.set_members(self.membership.addresses())
+        self.ports.transport.set_members([*self.membership.addresses(), *self.guide.addresses])
+
+    async def _leave_guide(self) -> None:
+        """At the checkpoint its standing is what the ledger says, whether or not that changes there."""
+        while self.guide.is_arriving:
+            await self.ledger.wait_advanced()
+        self._tell_transport()
 
     def _publish(self, block: Block, finality: Finality) -> None:
         """The proposer tells the followers; everyone else heard it from the proposer's votes."""

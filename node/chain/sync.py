@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
+from node.chain.guide import Guide
 from node.chain.ledger import Ledger
 from node.ports import Entropy, TaskStatus, Transport
 from node.rpc import Caller
@@ -64,9 +65,10 @@ class SyncService:
         transport: Transport,
         ledger: Ledger,
         entropy: Entropy,
+        guide: Guide,
     ) -> None:
         self._ledger, self._transport = ledger, transport
-        self._entropy = entropy
+        self._entropy, self._guide = entropy, guide
         self._caller = Caller(transport, PROTOCOL, reply_limit=limits.BLOCKS_REPLY_BYTES_MAX)
         self._adopt: Adopt | None = None
         self._check: Check | None = None
@@ -130,11 +132,12 @@ class SyncService:
     # Fetching.
 
     def _candidates(self) -> list[PublicKey]:
-        """Whom to visit now: all members that are connected, without those to avoid if others are left."""
+        """Whom to visit now: all members that are connected, and a newcomer's guide, without those to avoid
+        if others are left."""
         if self._has_stopped:
             return []
         now_s = trio.current_time()
-        members = set(self._ledger.membership.keys) - {self._transport.identity}
+        members = {*self._ledger.membership.keys, *self._guide.keys} - {self._transport.identity}
         connected = [peer for peer in self._transport.connected() if peer in members]
         good = [peer for peer in connected if self._avoided_until.get(peer, 0) <= now_s] or connected
         start = self._entropy.below(len(good)) if good else 0
