@@ -151,6 +151,9 @@ class Parts:
             clock=self._clock,
             entropy=self._entropy,
             offload=self._offload,
+            visit=lambda: Libp2pTransport(
+                seed=self._entropy.bytes(SEED_BYTES), network=network, clock=self._clock
+            ),
         )
 
     def light(self, genesis: Genesis, wallet: WalletFile) -> RunningPart:

@@ -190,9 +190,16 @@ class Transport(Protocol):
         ...
 
 
+class Visitor(Transport, Protocol):
+    """A transport that dials and listens nowhere, run by whoever asked for it."""
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
+
+
 @dataclass(frozen=True)
 class Ports:
-    """Everything a node gets from the world."""
+    """Everything a node gets from the world. `visit` makes a way to the members under a fresh identity, by
+    which nobody knows this node."""
 
     transport: Transport
     ledger_store: Store
@@ -202,3 +209,4 @@ class Ports:
     clock: Clock
     entropy: Entropy
     offload: Offload
+    visit: Callable[[], Visitor]

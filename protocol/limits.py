@@ -116,6 +116,9 @@ IDLE_READ_S = 15.0
 MUXER_FRAME_S = 6.0  # for the body of a frame; a peer that is slower answers no ping in time either
 WRITE_S = 15.0
 REQUEST_S = 10.0
+LOST_S = 20.0  # without a new final block, before a stale clinic asks whether it is a member still
+LOST_ASK_S = 30.0
+LOST_AGAIN_S = 60.0
 ROLL_S = 300.0  # after which a light client asks again who is a member
 SHUTDOWN_GRACE_S = 5.0
 

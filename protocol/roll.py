@@ -1,5 +1,7 @@
 """The roll: who is a member at one height, shown to whoever holds that height's header and nothing else."""
 
+from collections.abc import Iterable
+
 from protocol import limits
 from protocol.blocks import Header, Member
 from protocol.codec import Wire, decode
@@ -34,8 +36,8 @@ def prove_roll(state: LedgerState) -> Roll:
     return Roll(_prove(state, ROSTER_ENTRY_KEY), tuple(_prove(state, key) for key in keys))
 
 
-def verify_roll(header: Header, roll: Roll) -> tuple[Member, ...]:
-    """The active members after the block of `header`, a final one, in the order of admission.
+def verify_roll(header: Header, roll: Roll) -> tuple[MemberState, ...]:
+    """All members after the block of `header`, a final one, in the order of admission, also the suspended.
 
     Raises:
         RemoteProtocolError: an entry is not proven, or one is missing.
@@ -46,15 +48,19 @@ def verify_roll(header: Header, roll: Roll) -> tuple[Member, ...]:
     if len(roll.members) != len(roster.members):
         raise RemoteProtocolError("a roll without all members")
     entries = zip(roster.members, roll.members, strict=True)
-    found = [
+    return tuple(
         decode(
             MemberState, _proven(header, member_entry_key(key), entry), limit=limits.STATE_ENTRY_BYTES_MAX
         )
         for key, entry in entries
-    ]
+    )
+
+
+def active_members(states: Iterable[MemberState]) -> tuple[Member, ...]:
+    """The cards of those that are neither suspended nor removed, in their order."""
     return tuple(
         Member(one.name, one.id_key, one.vote_key, one.enc_key, one.addresses)
-        for one in found
+        for one in states
         if one.is_active
     )
 

@@ -10,6 +10,7 @@ from node.chain.comparing import Comparison
 from node.chain.consensus import ConsensusService
 from node.chain.contact import Contact
 from node.chain.denials import Denials
+from node.chain.exclusion import Exclusion
 from node.chain.gated import GatedTransport
 from node.chain.gossip import GossipService
 from node.chain.guide import Guide
@@ -56,7 +57,8 @@ class LedgerServices:
         store, clock = ports.ledger_store, ports.clock
         self.ledger = Ledger(genesis=genesis, store=store, clock=clock, offload=ports.offload)
         self.halt = Halt(ledger=self.ledger, store=store)
-        gated = GatedTransport(ports.transport, lambda: self.halt.is_on, left_open=LEFT_OPEN)
+        self.exclusion = Exclusion(store)
+        gated = GatedTransport(ports.transport, lambda: self.has_stopped, left_open=LEFT_OPEN)
         self.ports = ports = replace(ports, transport=gated)
         self.membership = self.ledger.membership
         self.guide = Guide(self.ledger, invitation)
@@ -89,7 +91,8 @@ class LedgerServices:
             see=self.halt.see,
         )
         self.halt.observe(lambda found: self._stop())
-        if self.halt.is_on:
+        self.exclusion.observe(self._stop)
+        if self.has_stopped:
             self._stop()
         self.clock_check = self._build_clock_check()
         self.consensus.set_clock_is_good(self.clock_check.is_good)
@@ -100,9 +103,14 @@ class LedgerServices:
             on_narrowing=self.gossip.publish_urgent,
         )
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether this node neither serves nor signs any more, for good."""
+        return self.halt.is_on or self.exclusion.is_on
+
     def freshness(self) -> Freshness:
         """How fresh the ledger is here, for `access.decide`: by no clock where this node has stopped."""
-        return self.ledger.freshness(clock_is_good=self.clock_check.is_good and not self.halt.is_on)
+        return self.ledger.freshness(clock_is_good=self.clock_check.is_good and not self.has_stopped)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         services = (

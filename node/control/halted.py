@@ -1,4 +1,5 @@
-"""What is said of a node that was shown two valid chains and has stopped, and what it does not do."""
+"""What is said of a node that has stopped for good, and what it does not do: one that was shown two valid
+chains, or a clinic whose membership ended."""
 
 from collections.abc import Mapping
 
@@ -15,9 +16,11 @@ from protocol.control import (
     NetworkInvite,
     RecordAdd,
     RecordGet,
+    utc,
 )
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
+from protocol.state import Role
 from protocol.two_chains import TwoChains
 
 # All that rests on one of the chains. What narrows access, and what looks at this node, goes on.
@@ -35,6 +38,14 @@ _REFUSED = (
 _CLINIC_HINT = (
     "keep the proof (chartmesh network evidence --chains -o FILE), ask the other members in person which "
     "chain stands, then move this node's ledger database away and start it again"
+)
+_ENDED: dict[int, str] = {
+    Role.SUSPENDED: "suspended",
+    Role.REMOVED: "removed",
+}
+_ENDED_HINT = (
+    "ask the admins of its members why; its keys never return, so to come back make new ones in another "
+    "data directory (chartmesh init) and join with an invitation (chartmesh network join CODE)"
 )
 _LIGHT_HINT = "ask your clinic in person which chain stands, and change nothing here until you know"
 
@@ -72,9 +83,36 @@ def light_halt_warning(found: TwoChains) -> str:
     return halt_warning(found, {}, _LIGHT_HINT)
 
 
+def halted_for(clinic: Clinic) -> str:
+    """The code of the error for which a clinic has stopped, empty where it runs."""
+    if clinic.services.halt.found is not None:
+        return Code.TWO_CHAINS
+    return "" if clinic.services.exclusion.ended is None else Code.MEMBERSHIP
+
+
+def ended_warning(clinic: Clinic, role: int) -> str:
+    """Of a clinic that was suspended or removed; with how it knows, where not by its own ledger."""
+    ended, height = clinic.services.exclusion.ended, clinic.services.ledger.height
+    what = f"this clinic was {_ENDED[role]} by the members"
+    if ended is not None:
+        what += (
+            f", proven at height {ended.height} of {utc(ended.time_ms)}; its ledger ends at height {height}"
+        )
+    return f"{what}: it does not vote, serve or read; {_ENDED_HINT}"
+
+
 def require_running(node: object, request: AnyRequest) -> None:
-    """Raises UserError TWO_CHAINS where `node` has stopped, and the request rests on its chain."""
-    found = found_at(node) if isinstance(request, _REFUSED) else None
+    """Where `node` has stopped, and the request rests on its part in the network:
+
+    Raises:
+        UserError: TWO_CHAINS, MEMBERSHIP.
+    """
+    if not isinstance(request, _REFUSED):
+        return
+    if isinstance(node, Clinic) and node.services.exclusion.ended is not None:
+        word = _ENDED[node.services.exclusion.ended.role]
+        raise UserError(f"this clinic was {word} by the members", _ENDED_HINT, code=Code.MEMBERSHIP)
+    found = found_at(node)
     if found is not None:
         hint = _CLINIC_HINT if isinstance(node, Clinic) else _LIGHT_HINT
         raise UserError(f"this node has stopped: {_what(found)}", hint, code=Code.TWO_CHAINS)

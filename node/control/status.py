@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from node.clinic import Clinic
-from node.control.halted import clinic_halt_warning, light_halt_warning
+from node.control.halted import clinic_halt_warning, ended_warning, halted_for, light_halt_warning
 from node.control.membership import membership_warnings
 from node.light.client import LightClient
 from node.members.applicant import Applicant
@@ -26,7 +26,6 @@ from protocol.control import (
 )
 from protocol.errors import Code
 from protocol.keys import PublicKey
-from protocol.state import Role
 
 NEARLY_FULL = 0.9
 _BOUNDS = "two of its members that lose their vote files stop it for good"
@@ -35,10 +34,6 @@ _SMALL_NETWORK = {
     2: "a network of two members: a crash stops it, and losing a vote file needs a signed reset",
     3: f"a network of three members: it tolerates a crash and no hostile member, and {_BOUNDS}",
     4: f"a network of four members: {_BOUNDS}",
-}
-_ENDED: dict[int, str] = {
-    Role.SUSPENDED: "suspended",
-    Role.REMOVED: "removed",
 }
 
 
@@ -90,7 +85,7 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         mempool=len(services.mempool),
         disk_bytes=sum(disk.disk_bytes() for disk in disks),
         disk_total_bytes=own.quota_bytes,
-        halted="" if services.halt.found is None else Code.TWO_CHAINS,
+        halted=halted_for(clinic),
         warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_own_warnings(own)),
     )
 
@@ -215,9 +210,12 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
     if services.halt.found is not None:
         yield clinic_halt_warning(clinic, services.halt.found)
         return
+    if services.exclusion.ended is not None:
+        yield ended_warning(clinic, services.exclusion.ended.role)
+        return
     part = services.ledger.state.member(own.identity)
-    if part is not None and part.role in _ENDED:
-        yield f"this clinic was {_ENDED[part.role]} by the members: it does not vote, serve or read"
+    if part is not None and not part.is_active:
+        yield ended_warning(clinic, part.role)
     if count in _SMALL_NETWORK:
         yield _SMALL_NETWORK[count]
     if services.journal.is_lost:

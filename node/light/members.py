@@ -9,11 +9,13 @@ from node.light.headers import PROTOCOL, LightChain
 from node.ports import Store, TaskStatus
 from node.store import layout
 from protocol import limits
-from protocol.blocks import Genesis, Member
+from protocol.blocks import Genesis, Header, Member
 from protocol.codec import Wire, decode, encode
 from protocol.errors import Malformed, ProtocolError
+from protocol.keys import PublicKey
 from protocol.messages.light import RollReply, RollRequest
-from protocol.roll import verify_roll
+from protocol.roll import active_members, verify_roll
+from protocol.state import MemberState
 
 _log = logging.getLogger(__name__)
 
@@ -61,27 +63,41 @@ class Members:
         """Asks one clinic after the other; where none can show it, what was known before stands. Whether
         one could."""
         for peer in self._clinics.reachable():
-            raw = await self._clinics.call(peer, PROTOCOL, encode(RollRequest()))
-            if raw is None:
-                continue
             # What one clinic cannot prove, another may.
             try:
-                await self._take(decode(RollReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX))
+                self._take(*await ask_roll(peer, chain=self._chain, clinics=self._clinics))
                 return True
             except (ProtocolError, trio.TooSlowError) as error:
                 _log.warning("%s did not prove who is a member: %s", peer.hex()[:12], error)
         return False
 
-    async def _take(self, reply: RollReply) -> None:
-        """Raises ProtocolError, trio.TooSlowError: it is not proven, or not of the present."""
-        with trio.fail_after(limits.REQUEST_S):
-            await self._chain.wait_height(reply.height)
-        header = self._chain.header(reply.height)
-        if header is None or not self._chain.is_recent(header):
-            raise Malformed("a roll of a height that is not the present")
-        members = verify_roll(header, reply.roll)
+    def _take(self, header: Header, states: tuple[MemberState, ...]) -> None:
+        """Raises Malformed: not of the present."""
+        if not self._chain.is_recent(header):
+            raise Malformed("a roll of the past")
         # Another answer that was on its way meanwhile may be the newer one.
-        if reply.height >= self._known.height:
-            self._known = KnownMembers(reply.height, members)
+        if header.height >= self._known.height:
+            members = active_members(states)
+            self._known = KnownMembers(header.height, members)
             self._store.write([(layout.members(), encode(self._known))])
             self._clinics.set_members(members)
+
+
+async def ask_roll(
+    peer: PublicKey, *, chain: LightChain, clinics: Clinics
+) -> tuple[Header, tuple[MemberState, ...]]:
+    """The members after the block of a header that `chain` holds, as `peer` proves them.
+
+    Raises:
+        ProtocolError, trio.TooSlowError: it does not, or only of a height that is not known here.
+    """
+    raw = await clinics.call(peer, PROTOCOL, encode(RollRequest()))
+    if raw is None:
+        raise Malformed("no answer")
+    reply = decode(RollReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
+    with trio.fail_after(limits.REQUEST_S):
+        await chain.wait_height(reply.height)
+    header = chain.header(reply.height)
+    if header is None:
+        raise Malformed("a roll of a height whose header was left out")
+    return header, verify_roll(header, reply.roll)

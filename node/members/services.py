@@ -6,6 +6,7 @@ from node.chain.services import LedgerServices
 from node.members.accusations import Accusations
 from node.members.changes import Changes
 from node.members.invites import Invites
+from node.members.standing import Standing
 from node.ports import Ports, TaskStatus
 from protocol import limits
 from protocol.codec import encode
@@ -59,6 +60,7 @@ class MemberServices:
         self.suspensions.observe(self._transport.drop)
         self._transport.shut_out(self.suspensions)
         ledger_services.consensus.on_evidence(self.accuse)
+        self._standing = Standing(services=ledger_services, identity=key.public, clock=ports.clock)
         self._halt = ledger_services.halt
         self._halt.observe(lambda found: self._tell_all(Conflict(found)))
 
@@ -67,6 +69,7 @@ class MemberServices:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             nursery.start_soon(self._say_again)
+            nursery.start_soon(self._standing.run)
             task_status.started()
 
     async def _follow(self) -> None:

@@ -28,6 +28,7 @@ SUSPENDED = b"suspended/"
 CHANGE = b"change/"
 EVIDENCE = b"evidence/"
 TWO_CHAINS = b"two-chains/"
+ENDED = b"ended/"
 INVITED = b"invited/"
 
 # Audit database.
@@ -177,6 +178,11 @@ def evidence(vote_key: bytes) -> bytes:
 def two_chains() -> bytes:
     """The proof of two valid chains, for which this node stopped."""
     return TWO_CHAINS
+
+
+def ended() -> bytes:
+    """How this clinic's membership ended, where only strangers told it."""
+    return ENDED
 
 
 def invited(invitation: bytes) -> bytes:

@@ -25,7 +25,7 @@ from protocol import limits
 from protocol.blocks import Committee, Phase, Statement, block_hash, network_id, verify_statement
 from protocol.codec import decode, encode
 from protocol.errors import Malformed, TransportError
-from protocol.keys import PublicKey
+from protocol.keys import SEED_BYTES, PublicKey
 from protocol.messages.consensus import Proposal, Vote, decode_consensus
 from protocol.messages.light import TRANSACTIONS_MAX, WAIT_MS_MAX, LocateReply, LocateRequest
 from protocol.messages.submit import SubmitRequest, decode_submit_reply
@@ -183,6 +183,9 @@ def _scene(stage: Stage, own: Actor, stores: ExitStack) -> Scene:
         clock=SystemClock(),
         entropy=SystemEntropy(),
         offload=ThreadOffload(),
+        visit=lambda: Libp2pTransport(
+            seed=SystemEntropy().bytes(SEED_BYTES), network=network, clock=SystemClock()
+        ),
     )
     clinic = Clinic(ports=ports, genesis=genesis, keys=Keyring.of(keys), quota_bytes=limits.GIB)
     return Scene(stage, clinic, transport)

@@ -96,6 +96,7 @@ class SimNode:
             origin_ms=self._dice.randrange(10**9),
         )
         self.lives = 0
+        self.visits = 0
         self.life: Life | None = None
         self.is_disk_failing = False
 
@@ -214,7 +215,15 @@ class SimNode:
             clock=self.clock,
             entropy=self._entropy("node"),
             offload=InlineOffload(),
+            visit=self._visitor,
         )
+
+    def _visitor(self) -> SimTransport:
+        """Another identity for each visit."""
+        self.visits += 1
+        key = SigningKey(digest("sim-visitor", f"{self.name}/{self.visits}".encode()))
+        self._cluster.network.name(key.public, f"{self.name}-visitor")
+        return SimTransport(self._cluster.network, key.public, members=(), dials=())
 
     def _entropy(self, part: str) -> SimEntropy:
         """Another one for each life: what a node drew before a crash it does not draw again."""

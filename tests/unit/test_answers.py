@@ -20,7 +20,7 @@ from node.founding import read_genesis
 from node.keystore import Keyring
 from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
-from node.ports import Ports
+from node.ports import Ports, Visitor
 from node.store.memory import MemoryStore
 from protocol import control
 from protocol.armour import wrap
@@ -151,6 +151,10 @@ class Peerage:
         self.blocked.append((peer, for_ms))
 
 
+def visit_nobody() -> Visitor:
+    raise AssertionError("this clinic does not run")
+
+
 def clinic(net: Net, genesis: Genesis = GENESIS) -> Clinic:
     """Clinic 0 with everything in memory; not running."""
     ports = Ports(
@@ -162,6 +166,7 @@ def clinic(net: Net, genesis: Genesis = GENESIS) -> Clinic:
         clock=world_clock(),
         entropy=SimEntropy("answers"),
         offload=InlineOffload(),
+        visit=visit_nobody,
     )
     keys = Keyring(CLINICS[0], VOTERS[0], opening(0), bytes(32))
     return Clinic(ports=ports, genesis=genesis, keys=keys, quota_bytes=QUOTA_BYTES)

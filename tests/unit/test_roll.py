@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from protocol.blocks import Header, Member
 from protocol.chain import genesis_header
 from protocol.errors import RemoteProtocolError
-from protocol.roll import prove_roll, verify_roll
-from protocol.state import LedgerState
+from protocol.roll import active_members, prove_roll, verify_roll
+from protocol.state import LedgerState, Role
 from tests.ledger_world import CLINICS, GENESIS, START, after
 from tests.unit.test_membership import ADMITTED, NEW, suspend
 
@@ -18,18 +18,24 @@ def header(state: LedgerState) -> Header:
     return replace(genesis_header(GENESIS), state_root=state.entries.root)
 
 
+def proven(state: LedgerState) -> tuple[Member, ...]:
+    return active_members(verify_roll(header(state), prove_roll(state)))
+
+
 def names(state: LedgerState) -> list[str]:
-    return [member.name for member in verify_roll(header(state), prove_roll(state))]
+    return [member.name for member in proven(state)]
 
 
 def test_the_founders_are_proven_as_the_genesis_file_has_them() -> None:
-    proven: tuple[Member, ...] = verify_roll(header(START), prove_roll(START))
-    assert proven == FOUNDERS
+    assert proven(START) == FOUNDERS
 
 
 def test_a_clinic_that_came_later_is_on_it_and_one_that_was_suspended_is_not() -> None:
     assert names(ADMITTED) == [*(member.name for member in FOUNDERS), "new"]
-    assert names(after(START, suspend(CLINICS[3]))) == [member.name for member in FOUNDERS[:3]]
+    suspended = after(START, suspend(CLINICS[3]))
+    assert names(suspended) == [member.name for member in FOUNDERS[:3]]
+    *_, last = verify_roll(header(suspended), prove_roll(suspended))
+    assert (last.id_key, last.role) == (CLINICS[3].public, Role.SUSPENDED)
 
 
 def test_a_roll_of_another_state_is_refused() -> None:
