@@ -9,7 +9,8 @@ signatures are two fifths, the search for grants to this clinic an eighth, execu
 answering the bench's own questions a tenth. Both cores are not full meanwhile: that time is waited for.
 
 What is fetched is weighed too: while the fourth is stopped, the bench asks one of the others for the same
-blocks, under the fourth's own identity, and counts the bytes of the replies.
+blocks, under the fourth's own identity, and counts the bytes of the replies. So it does with small blocks:
+of transactions that are submitted SMALL at a time, each time after the last are final.
 """
 
 import tempfile
@@ -29,7 +30,6 @@ from node.bench.speeds import check_bare, measure, signed_bytes
 from node.bench.workload import Workload
 from node.chain.blocks_door import PROTOCOL
 from node.net.libp2p_host import Libp2pTransport
-from node.ports import PeerAddress
 from node.rpc import Caller
 from protocol import limits
 from protocol.codec import encode
@@ -42,6 +42,8 @@ RECORDS: Final = 512
 AT_ONCE: Final = 16
 CAUGHT_UP_S: Final = 120.0
 FEW: Final = 1_000
+SMALL: Final = 16
+SMALL_TURNS: Final = 30
 REACH: Final = 0.6
 REACH_FEW_S: Final = 0.5
 REACH_SIZE: Final = 1.15
@@ -79,6 +81,7 @@ class _Round:
     sync_s: float
     bare_s: float
     weight: _Weight
+    small: _Weight
 
 
 def bench_sync(sizes: SyncSizes) -> Report:
@@ -106,6 +109,9 @@ async def _round(cluster: Cluster, load: Load, workload: Workload, sizes: SyncSi
     await trio.to_thread.run_sync(_stop, away)
     start_s = await trio.to_thread.run_sync(_catch_up, away, present)
     await trio.to_thread.run_sync(_stop, away)
+    small = await _weigh_small(cluster, load, workload)
+    await trio.to_thread.run_sync(_catch_up, away, present)
+    await trio.to_thread.run_sync(_stop, away)
     await load.make_all_final(workload.mix(FEW), at_once=AT_ONCE)
     few_s = await trio.to_thread.run_sync(_catch_up, away, present)
     await trio.to_thread.run_sync(_stop, away)
@@ -113,19 +119,22 @@ async def _round(cluster: Cluster, load: Load, workload: Workload, sizes: SyncSi
     signatures = signed_bytes([item.transaction for item in submissions], cluster.network)
     bare_s = measure(lambda: check_bare(signatures)).wall_s
     await load.make_all_final(submissions, at_once=AT_ONCE)
-    weight = await _weigh(cluster, away, cluster.addresses[0], height + 1, submissions)
+    weight = await _weigh(cluster, height + 1, submissions)
     sync_s = await trio.to_thread.run_sync(_catch_up, away, present)
-    return _Round(start_s, few_s, sync_s, bare_s, weight)
+    return _Round(start_s, few_s, sync_s, bare_s, weight, small)
 
 
-async def _weigh(
-    cluster: Cluster,
-    away: ClinicProcess,
-    present: PeerAddress,
-    first: int,
-    missed: Sequence[Submission],
-) -> _Weight:
-    """Fetches the blocks from height `first` on, which hold `missed`, as `away` would."""
+async def _weigh_small(cluster: Cluster, load: Load, workload: Workload) -> _Weight:
+    """As `_weigh`, of blocks that it lets be made, of SMALL transactions each."""
+    first, missed = cluster.clinics[0].status().height + 1, workload.mix(SMALL * SMALL_TURNS)
+    for start in range(0, len(missed), SMALL):
+        await load.make_final(missed[start : start + SMALL])
+    return await _weigh(cluster, first, missed)
+
+
+async def _weigh(cluster: Cluster, first: int, missed: Sequence[Submission]) -> _Weight:
+    """Fetches the blocks from height `first` on, which hold `missed`, as the clinic that is away would."""
+    away, present = cluster.clinics[-1], cluster.addresses[0]
     transport = Libp2pTransport(
         seed=away.keys.identity_seed, network=cluster.network, clock=SystemClock(), members=[present]
     )
@@ -168,11 +177,14 @@ def _catch_up(away: ClinicProcess, present: ClinicProcess) -> float:
 def _report(rounds: Sequence[_Round], sizes: SyncSizes) -> Report:
     missed = sum(one.weight.own for one in rounds) / len(rounds) / sizes.missed
     a_block = sizes.missed * len(rounds) / sum(one.weight.blocks for one in rounds)
+    small = SMALL * SMALL_TURNS
+    a_small_block = small * len(rounds) / sum(one.small.blocks for one in rounds)
     report = Report(
         "sync",
         [
             f"{sizes.missed} transactions missed, {sizes.rounds} rounds",
-            f"a transaction has {missed:.0f} bytes with its sealed ones, and a block {a_block:.0f} of them",
+            f"a transaction has {missed:.0f} bytes with its sealed ones",
+            f"a block has {a_block:.0f} transactions, a small one {a_small_block:.1f}",
         ],
     )
     report.rows = [
@@ -190,6 +202,15 @@ def _report(rounds: Sequence[_Round], sizes: SyncSizes) -> Report:
             [one.weight.fetched / sizes.missed for one in rounds],
             "the missed transactions themselves",
             [one.weight.own / sizes.missed for one in rounds],
+            reach=REACH_SIZE,
+            is_ceiling=True,
+        ),
+        paired(
+            "bytes fetched, small blocks",
+            "B/transaction",
+            [one.small.fetched / small for one in rounds],
+            "the missed transactions themselves",
+            [one.small.own / small for one in rounds],
             reach=REACH_SIZE,
             is_ceiling=True,
         ),
