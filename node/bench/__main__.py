@@ -9,7 +9,7 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "finality", "blobs", "sync", "join", "startup")
+BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +32,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.ledger import LEDGER, LEDGER_QUICK, bench_ledger
 
             return bench_ledger(LEDGER_QUICK if is_quick else LEDGER)
+        case "growth":
+            from node.bench.growth import GROWTH, GROWTH_QUICK, bench_growth
+
+            return bench_growth(GROWTH_QUICK if is_quick else GROWTH)
         case "finality":
             from node.bench.finality import FINALITY, FINALITY_QUICK, bench_finality
 

@@ -26,7 +26,7 @@ from node.bench.state_map import bench_update
 from node.bench.workload import Workload, seed
 from node.chain.checking import check_signatures
 from node.chain.ledger import ExecutedBlock, Ledger
-from node.ports import Offload
+from node.ports import Offload, Store
 from node.store.leveldb import LEDGER_TUNING, open_leveldb
 from protocol.blocks import (
     VERSION,
@@ -155,7 +155,14 @@ async def _measure_both_cores(follower: "Follower", sizes: LedgerSizes) -> Row:
 class Follower:
     """A node that only follows, over a real database, and the network whose blocks it takes in."""
 
-    def __init__(self, directory: Path, offload: Offload) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        offload: Offload,
+        *,
+        found: Callable[[Store, Genesis], None] = lambda store, genesis: None,
+    ) -> None:
+        """`found` may write what the ledger begins with."""
         clock = SystemClock()
         self._offload = offload
         self._issuers = [SigningKey(seed("identity", index)) for index in range(CLINICS)]
@@ -167,6 +174,7 @@ class Follower:
         network = self.committee.network
         self.workload = Workload(network, self._issuers, not_after_ms=clock.wall_ms() + HOUR_MS)
         self._store = open_leveldb(directory / "ledger", tuning=LEDGER_TUNING, network=network)
+        found(self._store, genesis)
         self._ledger = Ledger(genesis=genesis, store=self._store, clock=clock, offload=offload)
         self._verified = VerifiedCache(network)
         self._tree = BlockTree(
@@ -178,6 +186,7 @@ class Follower:
             on_rejected=lambda name, reason: None,
         )
         self._maker = ChainMaker(genesis, self._voters)
+        self._maker.tip = self._ledger.head.header, self._ledger.state
 
     @property
     def state(self) -> LedgerState:

@@ -30,7 +30,7 @@ SEALED_GRANT_BYTES = 512
 GRANTS_PER_MINT = 4
 """Four transactions of five are grants in the mix: a record is shared more often than made."""
 
-_CONTENT = Content(1, limits.CHUNK_BYTES, 1_000_000, 4, *(bytes(HASH_BYTES) for _ in range(4)))
+CONTENT = Content(1, limits.CHUNK_BYTES, 1_000_000, 4, *(bytes(HASH_BYTES) for _ in range(4)))
 
 
 def seed(*parts: object) -> bytes:
@@ -86,7 +86,7 @@ class Workload:
             owner_key=owner.public,
             next_key_hash=next_hash,
             enc_key=enc_key,
-            content=_CONTENT,
+            content=CONTENT,
             sealed_key_hash=sealed_hash(sealed),
             enrolment=sign_enrolment(terms, owner, self._network),
         )

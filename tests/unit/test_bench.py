@@ -8,6 +8,7 @@ import pytest
 
 from node.bench.__main__ import main
 from node.bench.drawing import draw
+from node.bench.growth import GrowthSizes, bench_growth
 from node.bench.ledger import LedgerSizes, bench_ledger
 from node.bench.report import Report, Row, Spread, paired
 from protocol.errors import Code
@@ -30,6 +31,14 @@ def test_the_ledger_bench_compares_itself_with_bare_checks() -> None:
     assert found["ratios"]["mix_per_core"]["reach"] == 0.5
     assert found["ratios"]["mix_on_the_wall_signatures_in_threads"]["reach"] == 0.9
     assert 0 < found["ratios"]["state_map_update_with_230_transactions"]["median"] < 1
+
+
+def test_the_growth_bench_compares_many_tokens_with_few() -> None:
+    report = bench_growth(GrowthSizes(tokens=(3, 40), records=5, rounds=2, transactions_per_round=10))
+    few, many = report.rows
+    assert (few.name, many.name, many.limit_name) == ("at 3 tokens", "at 40 tokens", "at 3 tokens")
+    assert many.limit == few.figure
+    assert (few.reach, many.reach, many.is_ceiling) == (None, 1.5, True)
 
 
 def test_a_ratio_is_of_figures_and_limits_of_the_same_round() -> None:
