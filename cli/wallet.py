@@ -63,8 +63,14 @@ def recover(settings: Settings, words_file: Path | None, words_fd: int | None) -
 
 def print_recovered(place: Place, result: RecoverResult) -> None:
     """What was found, and what else there is to do after a loss."""
-    render.say(f"found {render.counted(result.records, 'record')} of yours")
-    render.note(f"see them: chartmesh my records{place.flags}")
+    records, shares = render.counted(result.records, "record"), render.counted(result.grants, "share")
+    render.say(f"found {records} of yours, and {shares} of them")
+    render.note(f"see them: chartmesh my records{place.flags}, and chartmesh my shares{place.flags}")
+    if result.unreadable:
+        render.note(
+            f"! {render.counted(result.unreadable, 'share')} cannot be read with your words: somebody else "
+            f"may have made them. This ends them: chartmesh my lost-phone{place.flags}"
+        )
     render.note(f"was the old device lost or stolen? kill its keys: chartmesh my lost-phone{place.flags}")
 
 

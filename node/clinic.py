@@ -57,6 +57,7 @@ class Clinic:
             network=self.network,
             entropy=ports.entropy,
             join=self.members.invites.join,
+            registered=self.records.inbox.registered,
         )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

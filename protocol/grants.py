@@ -1,8 +1,10 @@
-"""Grants: the body that only its two sides see, and the sealed box in which it reaches the grantee.
+"""Grants: the body that only its two sides see, and the sealed boxes in which both have it.
 
 The ledger knows a grant by its id, the hash of the body, and no more. Grantee, purposes, dates and
 record label travel in an anonymous sealed box, padded so that its size tells little. To read, the
-grantee shows the body to a holder, which compares it with the ledger (`protocol.access`).
+grantee shows the body to a holder, which compares it with the ledger (`protocol.access`). A second box
+holds the body for the owner: on a new device she has her words, and nothing else tells her to whom she
+gave what.
 """
 
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ CONTENT_KEY_BYTES: Final = 32
 
 _BREAK_GLASS_PURPOSE: Final = "BTG"
 _GRANT_PAD_BYTES: Final = 512
+_BODY_PAD_BYTES: Final = 256
 _KEY_PAD_BYTES: Final = 256
 _PAD_START: Final = b"\x80"
 
@@ -69,6 +72,13 @@ class SealedGrant(Wire, frozen=True):
     body: bytes
     content_key: bytes
     label: RecordLabel
+
+
+class GrantBoxes(Wire, frozen=True):
+    """The detached bytes of a grant: a SealedGrant for the grantee, and the body for the owner."""
+
+    grantee: bytes
+    owner: bytes
 
 
 class SealedKey(Wire, frozen=True):
@@ -135,19 +145,23 @@ def seal_grant(
     label: RecordLabel,
     *,
     to: SealKey,
+    owner: SealKey,
     network_limits: NetworkLimits,
     entropy: bytes,
 ) -> tuple[GrantId, bytes]:
-    """The grant's id and its sealed bytes for the grantee's sealing key `to`.
+    """The grant's id and its sealed bytes, for the grantee's sealing key `to` and the owner's.
 
     `entropy` is 32 fresh random bytes. Raises Malformed where a field is out of its limits.
     """
     check_grant_body(body, network_limits)
     _check_sealed(content_key, label)
     raw = encode(body)
-    return grant_id(raw), seal(
-        to, _pad(encode(SealedGrant(raw, content_key, label)), _GRANT_PAD_BYTES), entropy=entropy
+    sealed = _pad(encode(SealedGrant(raw, content_key, label)), _GRANT_PAD_BYTES)
+    boxes = GrantBoxes(
+        seal(to, sealed, entropy=entropy),
+        seal(owner, _pad(raw, _BODY_PAD_BYTES), entropy=digest("owner-box", entropy)),
     )
+    return grant_id(raw), encode(boxes)
 
 
 def open_grant(opening_key: OpeningKey, sealed: bytes, network_limits: NetworkLimits) -> OpenedGrant | None:
@@ -155,7 +169,10 @@ def open_grant(opening_key: OpeningKey, sealed: bytes, network_limits: NetworkLi
 
     The caller compares the id, and `body.token`, with those of the transaction beside it.
     """
-    opened = _open_padded(SealedGrant, opening_key, sealed, _GRANT_PAD_BYTES)
+    boxes = _boxes(sealed)
+    opened = None
+    if boxes is not None:
+        opened = _open_padded(SealedGrant, opening_key, boxes.grantee, _GRANT_PAD_BYTES)
     if opened is None:
         return None
     try:
@@ -163,6 +180,25 @@ def open_grant(opening_key: OpeningKey, sealed: bytes, network_limits: NetworkLi
         return OpenedGrant(grant_id(opened.body), decode_grant_body(opened.body, network_limits), opened)
     except Malformed:
         return None
+
+
+def owner_box(sealed: bytes) -> bytes:
+    """The owner's box out of a grant's sealed bytes, empty where they are no such bytes."""
+    boxes = _boxes(sealed)
+    return b"" if boxes is None else boxes.owner
+
+
+def open_owner_box(opening_key: OpeningKey, box: bytes, network_limits: NetworkLimits) -> bytes | None:
+    """The encoded GrantBody in an owner's box, or None: not for this key, or no body that a holder would
+    honour. The caller compares its hash with the grant's id."""
+    opened = _open_padded(GrantBody, opening_key, box, _BODY_PAD_BYTES)
+    if opened is None:
+        return None
+    try:
+        check_grant_body(opened, network_limits)
+    except Malformed:
+        return None
+    return encode(opened)
 
 
 def seal_key(content_key: bytes, label: RecordLabel, *, to: SealKey, entropy: bytes) -> bytes:
@@ -189,6 +225,13 @@ def open_key(opening_key: OpeningKey, sealed: bytes) -> SealedKey | None:
 def _check_sealed(content_key: bytes, label: RecordLabel) -> None:
     _require(len(content_key) == CONTENT_KEY_BYTES, "content_key")
     check_label(label)
+
+
+def _boxes(sealed: bytes) -> GrantBoxes | None:
+    try:
+        return decode(GrantBoxes, sealed, limit=limits.SEALED_BYTES_MAX)
+    except Malformed:
+        return None
 
 
 def _open_padded(kind: type[T], opening_key: OpeningKey, sealed: bytes, unit: int) -> T | None:

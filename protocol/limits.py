@@ -12,7 +12,7 @@ DAY_MS = 24 * HOUR_MS
 
 # Transactions and blocks.
 TRANSACTION_BYTES_MAX = 16 * KIB
-SEALED_BYTES_MAX = 4 * KIB
+SEALED_BYTES_MAX = 6 * KIB
 BLOCK_BYTES_MAX = 192 * KIB
 BLOCK_BYTES_MIN = 32 * KIB  # room for any one transaction and its sealed bytes
 BLOCK_TRANSACTIONS_MAX = 512
@@ -42,6 +42,7 @@ AUDIT_REPLY_BYTES_MAX = 512 * KIB
 MEMBERS_FRAME_BYTES_MAX = 64 * KIB
 PROOF_BYTES_MAX = LIGHT_REPLY_BYTES_MAX
 CLAIMS_MAX = 64  # in one proof of state
+GRANTS_REPLY_MAX = 64  # looked at for one reply to an owner
 ROUTE_EPOCHS_MAX = 24  # in one reply: of the largest committees, about 10 KiB each
 
 # Catch-up by height.

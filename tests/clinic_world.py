@@ -259,6 +259,7 @@ def grant(record: Record, to: int, **changes: object) -> Given:
         record.content_key,
         LABEL,
         to=opening(to).public,
+        owner=keys(record.patient).enc.public,
         network_limits=GENESIS.limits,
         entropy=digest("test-entropy", encode(body)),
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from node.chain.ledger import Ledger
+from node.chain.owner_copies import Registered, owner_copies
 from node.chain.proving import answer_proof, route_from
 from node.chain.submissions import Submissions
 from node.nonces import StreamNonce
@@ -25,6 +26,8 @@ from protocol.messages.light import (
     HEADERS_MAX,
     GenesisReply,
     GenesisRequest,
+    GrantsReply,
+    GrantsRequest,
     HeadersReply,
     HeadersRequest,
     JoinReply,
@@ -75,9 +78,11 @@ class Gateway:
         network: NetworkId,
         entropy: Entropy,
         join: Join,
+        registered: Registered,
     ) -> None:
         self._server, self._ledger, self._submissions = transport.identity, ledger, submissions
         self._network, self._entropy, self._join = network, entropy, join
+        self._registered = registered
         self._recent: dict[int, _Hashed] = {}
         transport.serve(LIGHT, self._serve_light, strangers=True)
         transport.serve(SUBMIT, self._serve_submit, strangers=True)
@@ -115,6 +120,9 @@ class Gateway:
                 case ProofRequest() as request:
                     nonce.spend(request.nonce)
                     return encode(self._proof(request))
+                case GrantsRequest() as request:
+                    nonce.spend(request.nonce)
+                    return encode(await self._grants(request))
                 case JoinRequest() as request:
                     return encode(self._join(peer, request))
 
@@ -128,6 +136,11 @@ class Gateway:
 
     def _proof(self, request: ProofRequest) -> ProofReply:
         return ProofReply(answer_proof(self._ledger, request, server=self._server, network=self._network))
+
+    async def _grants(self, request: GrantsRequest) -> GrantsReply:
+        return await owner_copies(
+            self._ledger, self._registered, request, server=self._server, network=self._network
+        )
 
     async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
         with trio.move_on_after(wait_ms / 1000):

@@ -6,6 +6,7 @@ from node.dialling import Dialling
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
+from node.light.given import GivenGrants
 from node.light.headers import LightChain
 from node.light.lookups import Lookups
 from node.light.members import Members, load_members
@@ -86,9 +87,13 @@ class LightClient:
             clinics=self.clinics,
             wallet=self.wallet,
             rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
-            recovery=Recovery(
-                clinics=self.clinics, members=self.members, lookups=lookups, wallet=self.wallet
-            ),
+            recovery=self._recovery(lookups),
+        )
+
+    def _recovery(self, lookups: Lookups) -> Recovery:
+        given = GivenGrants(chain=self.chain, clinics=self.clinics, wallet=self.wallet, proofs=self.proofs)
+        return Recovery(
+            clinics=self.clinics, members=self.members, lookups=lookups, wallet=self.wallet, given=given
         )
 
     def _rotation(

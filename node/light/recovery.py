@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from node.light.clinics import Clinics
 from node.light.discovery import record_of
+from node.light.given import GivenGrants
 from node.light.lookups import Lookups, Question
 from node.light.members import Members
 from node.light.wallet import Offer, OwnRecord, Wallet
@@ -37,15 +38,17 @@ class Search:
 class Recovery:
     """Fills an empty wallet, or looks again for all that one should hold."""
 
-    def __init__(self, *, clinics: Clinics, members: Members, lookups: Lookups, wallet: Wallet) -> None:
-        self._clinics, self._members = clinics, members
+    def __init__(
+        self, *, clinics: Clinics, members: Members, lookups: Lookups, wallet: Wallet, given: GivenGrants
+    ) -> None:
+        self._clinics, self._members, self._given = clinics, members, given
         self._lookups, self._wallet = lookups, wallet
 
     async def recover(self, words: str) -> RecoverResult:
-        """Finds every token that the words' keys were ever given, and fills the pool.
+        """Finds every token that the words' keys were ever given, fills the pool, and finds what is shared.
 
         Raises:
-            UserError: WORDS; STALE: a key could be asked about at no clinic; KEY_FILE.
+            UserError: WORDS; STALE: a key, or what is shared, could be asked about at no clinic; KEY_FILE.
         """
         cold = Cold(words, self._wallet)
         await self._members.refresh()
@@ -59,7 +62,17 @@ class Recovery:
         self._wallet.skip_to(first)
         for record in sorted(records, key=lambda one: one.generation):
             self._wallet.put_record(record)
-        return RecoverResult(device=device, records=len(self._wallet.records()))
+        owned = self._wallet.records()
+        given = [
+            await self._given.find(record, [one for one in records if one.token == record.token])
+            for record in owned
+        ]
+        return RecoverResult(
+            device=device,
+            records=len(owned),
+            grants=sum(one.live for one in given),
+            unreadable=sum(one.unreadable for one in given),
+        )
 
     async def _search(self, cold: Cold) -> tuple[Search, list[OwnRecord]]:
         search, records = Search(), list[OwnRecord]()

@@ -177,6 +177,7 @@ class Sharing:
             opened.content_key,
             opened.label,
             to=grantee.enc_key,
+            owner=self._wallet.opening_key(record).public,
             network_limits=network_limits,
             entropy=self._entropy.bytes(32),
         )

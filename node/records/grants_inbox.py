@@ -8,6 +8,7 @@ deletes when the grant ends, and are opened each time they are needed.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import trio
 
@@ -23,6 +24,7 @@ from protocol.state import is_live
 from protocol.transactions import Grant, GrantId, TokenId, decode_transaction
 
 SAVE_BLOCKS = 256
+SEARCHED_S = 5.0
 _ENTRY_BYTES_MAX = limits.GRANT_BODY_BYTES_MAX + limits.KIB
 _HEIGHT_BYTES = 8
 
@@ -119,6 +121,18 @@ class GrantsInbox:
             None if sealed is None else open_grant(self._opening_key, sealed, self._ledger.state.limits)
         )
         return None if opened is None else opened.sealed
+
+    async def registered(self, token: TokenId, after: GrantId, count: int) -> list[GrantId]:
+        """The ids of at most `count` grants of a token, whoever holds them: those after `after`, rising.
+
+        Of the newest blocks some may be missing where this clinic is far behind with its search.
+        """
+        with trio.move_on_after(SEARCHED_S):
+            await self.wait_searched()
+        prefix = layout.token_grant(token)
+        entries = self._store.iterate(prefix, start=layout.token_grant(token, after))
+        names = (GrantId(key[len(prefix) :]) for key, _ in entries)
+        return list(islice((name for name in names if name != after), count))
 
     def live_count(self, token: TokenId) -> int:
         """How many grants of a token are live, whoever holds them."""

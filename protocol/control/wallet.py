@@ -23,10 +23,13 @@ class LostPhoneResult(Document, frozen=True, kw_only=True):
 
 
 class RecoverResult(Document, frozen=True, kw_only=True):
-    """`records` counts all that are this wallet's now."""
+    """`records` counts all that are this wallet's now, `grants` those that are live. Of `unreadable` ones
+    nobody left the owner a copy that she can read: a thief may have made them."""
 
     device: int
     records: int
+    grants: int = 0
+    unreadable: int = 0
 
 
 class WalletResult(Document, frozen=True, kw_only=True):

@@ -190,6 +190,30 @@ class ProofReply(Wire, frozen=True, tag=18):
     proof: StateProof | None
 
 
+class GrantsRequest(Wire, frozen=True, tag=19):
+    """Asks for the owner's copies of the live grants of the token that `key` owns, those with ids after
+    `after`, which is empty at first. The key signs as for OwnedRequest."""
+
+    nonce: bytes
+    key: PublicKey
+    signature: bytes
+    after: GrantId
+
+
+class OwnerCopy(Wire, frozen=True):
+    """A grant, and the box in which its owner left herself the body."""
+
+    grant: GrantId
+    box: bytes
+
+
+class GrantsReply(Wire, frozen=True, tag=20):
+    """Ids rise. `next` is what to ask after for more; empty where that was all, or nothing is told."""
+
+    copies: tuple[OwnerCopy, ...]
+    next: GrantId
+
+
 def sign_owned(proof: OwnedProof, key: SigningKey, network: bytes) -> bytes:
     """What the holder of owner key `key` shows to the clinic that gave the nonce."""
     return key.sign(_OWNED, network, encode(proof))
@@ -210,6 +234,7 @@ LightQuestion = (
     | RollRequest
     | RouteRequest
     | ProofRequest
+    | GrantsRequest
 )
 
 
@@ -236,6 +261,9 @@ def decode_light_question(raw: bytes) -> LightQuestion:
             _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
             _require(all(len(one.token) == HASH_BYTES for one in subjects))
             _require(all(len(one.grant) in (0, HASH_BYTES) for one in subjects))
+        case GrantsRequest(nonce, key, signature, after):
+            _require(len(nonce) == NONCE_BYTES and is_public_key(key))
+            _require(len(signature) == SIGNATURE_BYTES and len(after) in (0, HASH_BYTES))
         case RouteRequest(epoch):
             _require(epoch >= 0)
         case JoinRequest(_, _, acceptance):

@@ -61,7 +61,9 @@ async def test_a_lost_phone_is_replaced_from_the_words_and_its_keys_do_nothing(s
     await reads_at_last(stage, "clinic-c", first)
     typed = ("--words-file", str(words))
     found = await other.ask("keys", "restore", *typed)
-    assert (found["device"], found["records"]) == (0, 2)
+    assert (found["device"], found["records"], found["grants"]) == (0, 2, 1)
+    [share] = (await other.ask("my", "shares"))["grants"]
+    assert (share["grant"], share["grantee_name"], share["state"]) == (ended["grant"], "clinic-c", "live")
     records = (await other.ask("my", "records"))["records"]
     assert {one["token"]: one["title"] for one in records} == {first: "Letter", second: "Scan"}
     saved = stage.root / "opened"
@@ -83,6 +85,23 @@ async def test_a_lost_phone_is_replaced_from_the_words_and_its_keys_do_nothing(s
     for token in (first, third):
         await other.ask("my", "share", token, "--with", "clinic-c", "--for", "1d")
         await reads_at_last(stage, "clinic-c", token)
+
+
+async def test_what_was_shared_can_be_stopped_and_kept_on_a_new_device(stage: Stage) -> None:
+    phone, other = device(stage, "old"), device(stage, "new")
+    typed = ("--words-file", str(paper(stage, (await phone.ask("init"))["words"])))
+    token = await add(stage, phone, "clinic-a", "Letter")
+    given = {}
+    for clinic in ("clinic-c", "clinic-d"):
+        [grant] = (await phone.ask("my", "share", token, "--with", clinic, "--for", "1d"))["grants"]
+        given[clinic] = grant["grant"]
+        await reads_at_last(stage, clinic, token)
+    assert (await other.ask("keys", "restore", *typed))["grants"] == 2
+    assert (await other.ask("my", "stop", given["clinic-c"]))["final"]
+    changed = await other.ask("my", "lost-phone", "--yes", "--keep", given["clinic-d"], *typed)
+    assert changed["kept"] == [given["clinic-d"]]
+    assert not await can_read(stage, "clinic-c", token)
+    assert await can_read(stage, "clinic-d", token)
 
 
 async def test_what_cannot_be_undone_asks_first_and_wrong_words_do_nothing(stage: Stage) -> None:

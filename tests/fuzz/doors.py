@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 from msgspec.structs import replace
 
-from protocol import grants, keys, limits
+from protocol import limits
 from protocol.access import FetchRequest, SignedFetchRequest, sign_fetch, verify_fetch
 from protocol.armour import unwrap, wrap
 from protocol.blobs import check_content
@@ -47,7 +47,7 @@ from protocol.errors import Malformed, RemoteProtocolError, UserError
 from protocol.evidence import Evidence, decode_evidence
 from protocol.grants import GrantBody, decode_grant_body
 from protocol.invitations import Invitation, decode_invitation, encode_invitation, sign_invitation
-from protocol.keys import OpeningKey, SigningKey
+from protocol.keys import SigningKey
 from protocol.limits import NetworkLimits
 from protocol.messages import audit, blob, blocks, consensus, light, members, submit
 from protocol.proofs import Standing, StateProof, verify_state
@@ -63,6 +63,7 @@ from protocol.transactions import (
     verify_transaction,
 )
 from protocol.two_chains import decode_two_chains
+from tests.fuzz import boxes
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
@@ -74,7 +75,6 @@ ANY_BYTES_MAX: Final = 16 * limits.MIB
 _LIMITS: Final = NetworkLimits()
 _VOTERS: Final = tuple(SigningKey(bytes((number,)) * 32) for number in range(1, 5))
 _COMMITTEE: Final = Committee(NetworkId(NETWORK), 0, tuple(key.public for key in _VOTERS))
-_OPENING: Final = OpeningKey(b"e" * 32)
 _MAP: Final = StateMap.empty().update({digest("fuzz", bytes((at,))): b"value" for at in range(64)})
 _ASKED: Final = list(ASKED.values())
 _KEY: Final = digest("fuzz", b"\x07")
@@ -239,22 +239,6 @@ def _verified(raw: bytes) -> bytes:
 _SIGNED: Final = [sign_transaction(body, signers, NETWORK) for body, signers in SIGNED]
 
 
-def _boxed(raw: bytes) -> bytes:
-    """`raw` is what is in the box: the padded plaintext."""
-    sealed = keys.seal(_OPENING.public, raw, entropy=b"x" * 32)
-    opened = grants.open_grant(_OPENING, sealed, _LIMITS)
-    if opened is None:
-        raise Malformed("not a grant")
-    return grants._pad(encode(opened.sealed), grants._GRANT_PAD_BYTES)
-
-
-def _box(dice: random.Random) -> bytes:
-    maker = Maker(dice)
-    made: grants.SealedGrant = maker.make(grants.SealedGrant)
-    whole = replace(made, body=encode(maker.make(GrantBody)), content_key=maker.octets(32))
-    return grants._pad(encode(whole), grants._GRANT_PAD_BYTES)
-
-
 # Doors for text, where more than one text may mean the same.
 
 
@@ -390,7 +374,13 @@ DECODERS: Final = [
         made_proof,
         "protocol.two_chains.decode_two_chains",
     ),
-    Door("protocol.grants.open_grant", _boxed, _box, "protocol.grants.open_grant"),
+    *(
+        Door(f"protocol.grants.{name}", read, sample, f"protocol.grants.{name}")
+        for name, read, sample in (
+            ("open_grant", boxes.grant_box, boxes.made_grant_box),
+            ("open_owner_box", boxes.owner_box, boxes.made_owner_box),
+        )
+    ),
 ]
 
 BINARY: Final = [*DECODERS, *CHECKED, *map(_typed, wire_types())]

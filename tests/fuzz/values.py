@@ -261,6 +261,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         name: value for name, value in _asked(maker, fields).items() if name != "tokens"
     },
     keystore.WalletKeys: lambda maker, _fields: {"hot_masters": maker.hashes()},
+    light.GrantsRequest: lambda maker, _fields: {"signature": maker.octets(64)},
     light.ProofRequest: _proof_request,
     members.Accusations: lambda maker, _fields: {"evidence": maker.some(evidence.Evidence)},
     members.Changes: lambda maker, _fields: {"changes": maker.some(pending.PendingChange)},

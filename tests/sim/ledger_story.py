@@ -11,6 +11,7 @@ from node.ports import Ports
 from protocol.blocks import Genesis, Statement, network_id
 from protocol.limits import NetworkLimits
 from protocol.messages.light import JoinReply
+from protocol.transactions import GrantId, TokenId
 from tests.sim.changes import Changes
 from tests.sim.clients import Client, Told
 from tests.sim.light_world import someone_new
@@ -39,8 +40,14 @@ def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
         network=network_id(genesis),
         entropy=ports.entropy,
         join=lambda peer, request: JoinReply(False, False, 0, 0),
+        registered=no_grants,
     )
     return services
+
+
+async def no_grants(token: TokenId, after: GrantId, count: int) -> list[GrantId]:
+    """Nobody asks these for what was shared."""
+    return []
 
 
 def build_with_traitors(

@@ -15,6 +15,7 @@ from node.light.headers import LightChain
 from node.light.my import My
 from node.light.wallet import Wallet
 from node.ports import Ports, TaskStatus
+from node.records.grants_inbox import GrantsInbox
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.blocks import Genesis, network_id
@@ -43,12 +44,19 @@ CONTENT = Content(1, limits.CHUNK_BYTES, 1_000, 1, bytes(32), bytes(32), bytes(3
 
 
 class LedgerClinic:
-    """A clinic without records: the ledger and the gateway. `gateway` may be one that lies."""
+    """A clinic without records: ledger, grants and gateway. `gateway` may be one that lies."""
 
     gateway_type: type[Gateway] = Gateway
 
     def __init__(self, ports: Ports, genesis: Genesis, seat: Seat) -> None:
         self.services = LedgerServices(ports=ports, genesis=genesis, vote_key=seat.vote_key)
+        self.inbox = GrantsInbox(
+            ledger=self.services.ledger,
+            store=ports.ledger_store,
+            offload=ports.offload,
+            identity=seat.id_key.public,
+            opening_key=seat.enc_key,
+        )
         self.gateway = self.gateway_type(
             transport=self.services.ports.transport,
             ledger=self.services.ledger,
@@ -56,10 +64,13 @@ class LedgerClinic:
             network=network_id(genesis),
             entropy=ports.entropy,
             join=lambda peer, request: JoinReply(False, False, 0, 0),
+            registered=self.inbox.registered,
         )
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        await self.services.run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.inbox.run)
+            await self.services.run(task_status=task_status)
 
 
 @dataclass

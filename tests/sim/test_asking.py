@@ -12,6 +12,8 @@ from protocol.codec import decode, encode
 from protocol.errors import TransportError
 from protocol.keys import PublicKey, SigningKey
 from protocol.messages.light import (
+    GrantsReply,
+    GrantsRequest,
     NonceReply,
     NonceRequest,
     OwnedProof,
@@ -23,11 +25,11 @@ from protocol.messages.light import (
     sign_owned,
 )
 from protocol.proofs import ABOUT_TOKEN
-from protocol.transactions import TokenId
+from protocol.transactions import GrantId, TokenId
 from tests.sim.light_world import Someone, issue
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
-from tests.sim.test_light import play
+from tests.sim.test_light import play, share
 
 THIEF = SigningKey(b"t" * 32)
 
@@ -65,6 +67,12 @@ class Asker:
         raw = await self._call(encode(request))
         return decode(ProofReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).proof is not None
 
+    async def is_told(self, nonce: bytes, signature: bytes) -> bool:
+        """Whether the clinic tells to whom the record was given."""
+        request = GrantsRequest(nonce, self.owner.public, signature, GrantId(b""))
+        raw = await self._call(encode(request))
+        return bool(decode(GrantsReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).copies)
+
     async def _call(self, request: bytes) -> bytes:
         """Raises TransportError where the clinic ends the stream instead of answering."""
         await self.stream.send(request)
@@ -75,7 +83,9 @@ class Asker:
 
 
 Question = Callable[[Asker, bytes, bytes], Awaitable[bool]]
-QUESTIONS = pytest.mark.parametrize("ask", [Asker.is_owned, Asker.is_proven], ids=["owned", "proof"])
+QUESTIONS = pytest.mark.parametrize(
+    "ask", [Asker.is_owned, Asker.is_proven, Asker.is_told], ids=["owned", "proof", "grants"]
+)
 Opening = Callable[[], Awaitable[Asker]]
 
 
@@ -84,8 +94,8 @@ def play_asking(story: Callable[[Opening, list[PublicKey]], Awaitable[None]]) ->
     clinics."""
 
     async def tell(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
-        await issue(someone, cluster.nodes[0], "Letter")
-        await someone.my.records()
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        await someone.my.share(share(token))
         [record] = someone.wallet.records()
         server = cluster.nodes[0].identity
 

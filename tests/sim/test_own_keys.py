@@ -29,7 +29,7 @@ from protocol.transactions import (
     sign_transaction,
 )
 from protocol.wallet import HotMaster, cold_master, hot_master, next_key, opening_key, owner_key, words_of
-from tests.sim.light_world import ENTROPY, Someone, issue, services, someone_new
+from tests.sim.light_world import ENTROPY, LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
 from tests.sim.test_light import play
@@ -40,7 +40,7 @@ BLANK = WalletKeys((hot_master(ENTROPY).secret,), ())
 Story = Callable[[Cluster, Someone, Callable[[], Awaitable[Someone]]], Awaitable[None]]
 
 
-def play_two(story: Story, *, is_noting: bool = False) -> None:
+def play_two(story: Story, *, clinic: type[LedgerClinic] = LedgerClinic) -> None:
     """`story` with clinics, a patient, and a way to another device that has her words and nothing else."""
 
     async def tell(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
@@ -57,10 +57,7 @@ def play_two(story: Story, *, is_noting: bool = False) -> None:
             await story(cluster, someone, new_device)
             nursery.cancel_scope.cancel()
 
-    if is_noting:
-        play(tell, clinic=NotingClinic)
-    else:
-        play(tell)
+    play(tell, clinic=clinic)
 
 
 async def shared(someone: Someone, token: TransactionId, clinic: str = "n1") -> GrantId:
@@ -161,7 +158,7 @@ def test_a_new_device_finds_everything_from_the_words_alone() -> None:
         assert offer.index == max(one.index for one in device.wallet.records()) + 1 + KEY_SKIP
         assert offer.device == 1
 
-    play_two(story, is_noting=True)
+    play_two(story, clinic=NotingClinic)
 
 
 def plain(record: OwnRecord) -> OwnRecord:

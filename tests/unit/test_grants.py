@@ -4,10 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from protocol import limits
-from protocol.codec import digest, encode
+from protocol.codec import decode, digest, encode
 from protocol.errors import Malformed
 from protocol.grants import (
     GrantBody,
+    GrantBoxes,
     RecordLabel,
     SealedGrant,
     SealedKey,
@@ -17,6 +18,8 @@ from protocol.grants import (
     grant_id,
     open_grant,
     open_key,
+    open_owner_box,
+    owner_box,
     seal_grant,
     seal_key,
 )
@@ -42,12 +45,20 @@ BODY = GrantBody(
 )
 LABEL = RecordLabel("Discharge letter", "fhir", "letter.json", 1234, START_MS)
 CONTENT_KEY = bytes(range(32))
-GRANTEE = opening("grantee")
+GRANTEE, OWNER = opening("grantee"), opening("owner")
 ENTROPY = digest("test", b"entropy")
 
 
 def seal_body(body: GrantBody = BODY, label: RecordLabel = LABEL) -> tuple[bytes, bytes]:
-    return seal_grant(body, CONTENT_KEY, label, to=GRANTEE.public, network_limits=NETWORK, entropy=ENTROPY)
+    return seal_grant(
+        body,
+        CONTENT_KEY,
+        label,
+        to=GRANTEE.public,
+        owner=OWNER.public,
+        network_limits=NETWORK,
+        entropy=ENTROPY,
+    )
 
 
 def test_the_grantee_opens_what_was_sealed() -> None:
@@ -57,6 +68,22 @@ def test_the_grantee_opens_what_was_sealed() -> None:
     assert opened.grant_id == name == grant_id(encode(BODY))
     assert opened.body == BODY
     assert (opened.sealed.content_key, opened.sealed.label) == (CONTENT_KEY, LABEL)
+
+
+def test_the_owner_keeps_the_body_and_gets_nothing_else() -> None:
+    name, sealed = seal_body()
+    raw = open_owner_box(OWNER, owner_box(sealed), NETWORK)
+    assert raw == encode(BODY)
+    assert grant_id(raw) == name
+    assert open_owner_box(GRANTEE, owner_box(sealed), NETWORK) is None
+    assert open_grant(OWNER, sealed, NETWORK) is None
+    assert owner_box(sealed[:-1]) == owner_box(b"") == b""
+
+
+def test_the_size_of_the_owners_box_tells_little() -> None:
+    longer = replace(BODY, purposes=("COC", "HPAYMT", "TREAT"))
+    sizes = {len(owner_box(seal_body(body)[1])) for body in (BODY, longer)}
+    assert sizes == {256}
 
 
 def test_nobody_else_opens_it() -> None:
@@ -70,7 +97,8 @@ def test_every_changed_byte_of_a_box_is_noticed() -> None:
     _, sealed = seal_body()
     for at in range(0, len(sealed), 7):
         spoilt = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
-        assert open_grant(GRANTEE, spoilt, NETWORK) is None
+        opened = open_grant(GRANTEE, spoilt, NETWORK), open_owner_box(OWNER, owner_box(spoilt), NETWORK)
+        assert None in opened
 
 
 def test_every_field_of_the_body_changes_the_grant_id() -> None:
@@ -144,7 +172,8 @@ def test_a_body_out_of_its_limits_is_neither_sealed_nor_decoded_nor_opened(
     with pytest.raises(Malformed, match=name):
         seal_body(body)
     sealed = boxed(encode(SealedGrant(encode(body), CONTENT_KEY, LABEL)), unit=512)
-    assert open_grant(GRANTEE, sealed, NETWORK) is None
+    assert open_grant(GRANTEE, encode(GrantBoxes(sealed, b"")), NETWORK) is None
+    assert open_owner_box(GRANTEE, boxed(encode(body)), NETWORK) is None
 
 
 def test_the_longest_life_is_the_networks() -> None:
@@ -196,10 +225,8 @@ def test_a_label_that_is_no_plain_name_is_neither_sealed_nor_opened(label: Recor
         seal_body(label=label)
     with pytest.raises(Malformed):
         seal_key(CONTENT_KEY, label, to=GRANTEE.public, entropy=ENTROPY)
-    assert (
-        open_grant(GRANTEE, boxed(encode(SealedGrant(encode(BODY), CONTENT_KEY, label)), unit=512), NETWORK)
-        is None
-    )
+    sealed = boxed(encode(SealedGrant(encode(BODY), CONTENT_KEY, label)), unit=512)
+    assert open_grant(GRANTEE, encode(GrantBoxes(sealed, b"")), NETWORK) is None
     assert open_key(GRANTEE, boxed(encode(SealedKey(CONTENT_KEY, label)))) is None
 
 
@@ -222,9 +249,11 @@ def test_a_box_is_opened_only_with_the_one_right_padding() -> None:
 
 def test_a_box_of_one_kind_is_not_opened_as_the_other() -> None:
     _, sealed = seal_body()
-    assert open_key(GRANTEE, sealed) is None
+    assert open_key(GRANTEE, decode(GrantBoxes, sealed, limit=limits.SEALED_BYTES_MAX).grantee) is None
+    assert open_key(OWNER, owner_box(sealed)) is None
     key = seal_key(CONTENT_KEY, LABEL, to=GRANTEE.public, entropy=ENTROPY)
-    assert open_grant(GRANTEE, key, NETWORK) is None
+    assert open_grant(GRANTEE, encode(GrantBoxes(key, key)), NETWORK) is None
+    assert open_owner_box(GRANTEE, key, NETWORK) is None
 
 
 def test_the_owner_opens_her_key() -> None:
@@ -244,6 +273,8 @@ def test_a_content_key_of_another_length_is_neither_sealed_nor_opened() -> None:
 def test_the_size_of_a_box_tells_neither_title_nor_purposes() -> None:
     labels = [LABEL, replace(LABEL, title="x"), replace(LABEL, title="Radiology report, left knee")]
     bodies = [BODY, replace(BODY, purposes=("TREAT",))]
-    assert {len(seal_body(body, label)[1]) for body in bodies for label in labels} == {512}
+    sealed = [seal_body(body, label)[1] for body in bodies for label in labels]
+    made = [decode(GrantBoxes, one, limit=limits.SEALED_BYTES_MAX) for one in sealed]
+    assert {(len(one.grantee), len(one.owner)) for one in made} == {(512, 256)}
     keys = [seal_key(CONTENT_KEY, label, to=GRANTEE.public, entropy=ENTROPY) for label in labels]
     assert {len(key) for key in keys} == {256}

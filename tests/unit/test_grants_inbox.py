@@ -106,6 +106,7 @@ def other_grantee(record: Record) -> Signed:
         record.content_key,
         LABEL,
         to=opening(INBOX_OF).public,
+        owner=keys(record.patient).enc.public,
         network_limits=GENESIS.limits,
         entropy=digest("test-entropy", b""),
     )
