@@ -20,8 +20,8 @@ from protocol.control import (
 )
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
+from protocol.past_end import Fork, PastEnd
 from protocol.state import Role
-from protocol.two_chains import TwoChains
 
 # All that rests on one of the chains. What narrows access, and what looks at this node, goes on.
 _REFUSED = (
@@ -50,7 +50,7 @@ _ENDED_HINT = (
 _LIGHT_HINT = "ask your clinic in person which chain stands, and change nothing here until you know"
 
 
-def found_at(node: object) -> TwoChains | None:
+def found_at(node: object) -> Fork | None:
     """Why this node has stopped, None where it runs."""
     match node:
         case Clinic(services=services):
@@ -61,13 +61,13 @@ def found_at(node: object) -> TwoChains | None:
             return None
 
 
-def halt_warning(found: TwoChains, names: Mapping[PublicKey, str], hint: str) -> str:
+def halt_warning(found: Fork, names: Mapping[PublicKey, str], hint: str) -> str:
     """In plain words; `names` are those of whoever holds or held a vote key."""
     who = ", ".join(names.get(key, key.hex()[:12]) for key in found.culprits)
     return f"{_what(found)}, both signed by {who}: nothing is served or signed any more; {hint}"
 
 
-def clinic_halt_warning(clinic: Clinic, found: TwoChains) -> str:
+def clinic_halt_warning(clinic: Clinic, found: Fork) -> str:
     """Names the members by the ledger."""
     state, names = clinic.services.ledger.state, dict[PublicKey, str]()
     for key in found.culprits:
@@ -78,7 +78,7 @@ def clinic_halt_warning(clinic: Clinic, found: TwoChains) -> str:
     return halt_warning(found, names, _CLINIC_HINT)
 
 
-def light_halt_warning(found: TwoChains) -> str:
+def light_halt_warning(found: Fork) -> str:
     """A light client does not know whose the vote keys are."""
     return halt_warning(found, {}, _LIGHT_HINT)
 
@@ -118,5 +118,6 @@ def require_running(node: object, request: AnyRequest) -> None:
         raise UserError(f"this node has stopped: {_what(found)}", hint, code=Code.TWO_CHAINS)
 
 
-def _what(found: TwoChains) -> str:
-    return f"it was shown two valid chains that part at height {found.height} of epoch {found.epoch}"
+def _what(found: Fork) -> str:
+    at = "at or before height" if isinstance(found, PastEnd) else "at height"
+    return f"it was shown two valid chains that part {at} {found.height} of epoch {found.epoch}"

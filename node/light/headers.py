@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import trio
 
-from node.chain.halt import keep_two_chains, load_two_chains
 from node.chain.ledger import Head
 from node.light.clinics import Clinics
+from node.light.forks import keep_fork, load_fork
 from node.ports import Clock, Store, TaskStatus
 from node.store import layout
 from protocol import limits
@@ -27,7 +27,8 @@ from protocol.messages.light import (
     RouteReply,
     RouteRequest,
 )
-from protocol.proofs import verify_route
+from protocol.past_end import Fork, find_fork
+from protocol.proofs import Route, verify_route
 from protocol.state import RosterState, committee_of
 from protocol.transactions import TransactionId, VerifiedTransaction, decode_transaction, verify_transaction
 from protocol.two_chains import Shown, find_two_chains
@@ -54,7 +55,7 @@ class LightChain:
         raw = store.get(layout.head())
         origin = Head(genesis_header(genesis), None)
         self.head = origin if raw is None else decode(Head, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
-        self.found = load_two_chains(store)
+        self.found = load_fork(store)
         self.committee = genesis_committee(genesis)
         roster = store.get(layout.roster())
         if roster is not None:
@@ -147,21 +148,67 @@ class LightChain:
         return (self.is_fresh() or await self._leap(peer)) and await self._follow(peer)
 
     async def _leap(self, peer: PublicKey) -> bool:
-        """Goes to the newest header that one clinic shows, by the ends of the epochs on the way."""
-        raw = await self._clinics.call(peer, PROTOCOL, encode(RouteRequest(self.committee.epoch)))
+        """Goes to the newest header that one clinic shows, by the ends of the epochs on the way.
+
+        Keys of epochs that are over may have leaked, and make another way. So where others show one that
+        cannot be of the same chain, none is taken.
+        """
         try:
-            if raw is None:
-                raise Malformed("no answer")
-            route = decode(RouteReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).route
+            route = await self._ask_route(peer)
             # One who knows nothing newer has not lied.
-            if route is not None and route.header.height > self.height:
-                rosters = verify_route(route, self.committee)
-                self._adopt([route.header], route.finality, rosters[-1] if rosters else None)
+            if route is not None:
+                await self._take_route(peer, route)
         except ProtocolError as error:
             _log.warning("%s showed no way to the newest header: %s", peer.hex()[:12], error)
             self._clinics.avoid(peer)
             return False
         return True
+
+    async def _ask_route(self, peer: PublicKey) -> Route | None:
+        """Raises Malformed: it does not answer."""
+        raw = await self._clinics.call(peer, PROTOCOL, encode(RouteRequest(self.committee.epoch)))
+        if raw is None:
+            raise Malformed("no answer")
+        return decode(RouteReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX).route
+
+    async def _take_route(self, peer: PublicKey, route: Route) -> None:
+        """Raises ProtocolError: it does not verify, or is of another chain than what is known or shown."""
+        rosters = verify_route(route, self.committee)
+        if self.head.finality is not None:
+            own = Route((), self.head.header, self.head.finality)
+            self._refuse_fork(find_fork(own, route, self.committee))
+        if route.header.height <= self.height:
+            return
+        if route.ends:
+            await self._compare(route, peer)
+        self._adopt([route.header], route.finality, rosters[-1] if rosters else None)
+
+    async def _compare(self, route: Route, peer: PublicKey) -> None:
+        """Looks at the ways that others than `peer` show, who may only be about to connect.
+
+        Raises:
+            RemoteProtocolError: one cannot be of the same chain.
+        """
+        shown: list[Route] = []
+
+        async def ask(witness: PublicKey) -> None:
+            # Who shows no way that verifies shows no other chain either.
+            try:
+                other = await self._ask_route(witness)
+                if other is not None:
+                    verify_route(other, self.committee)
+                    shown.append(other)
+            except ProtocolError:
+                return
+
+        await self._clinics.wait_all(limits.WITNESS_S)
+        others = [one for one in self._clinics.reachable() if one != peer]
+        with trio.move_on_after(limits.WITNESS_S):
+            async with trio.open_nursery() as nursery:
+                for witness in others[: limits.WITNESSES_MAX]:
+                    nursery.start_soon(ask, witness)
+        for other in shown:
+            self._refuse_fork(find_fork(route, other, self.committee))
 
     async def _follow(self, peer: PublicKey) -> bool:
         """Asks one clinic for what comes next; whether that went well."""
@@ -200,10 +247,17 @@ class LightChain:
         if self.head.finality is None:
             return
         own = Shown((self.head.header,), self.head.finality)
-        found = find_two_chains(own, other, self.committee)
+        self._refuse_fork(find_two_chains(own, other, self.committee))
+
+    def _refuse_fork(self, found: Fork | None) -> None:
+        """Stops for good where a fork was found.
+
+        Raises:
+            RemoteProtocolError: it was.
+        """
         if found is not None:
             self.found = found
-            keep_two_chains(self._store, found)
+            keep_fork(self._store, found)
             raise RemoteProtocolError("a second chain that is final as well")
 
     def _opened(self, reply: HeadersReply) -> RosterState | None:

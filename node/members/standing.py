@@ -26,6 +26,7 @@ from protocol.errors import ProtocolError
 from protocol.keys import PublicKey
 from protocol.roll import active_members
 from protocol.state import MemberState, Role
+from protocol.two_chains import TwoChains
 
 RETRY_S = 1.0
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Standing:
                 header, members = await self._proven(chain, clinics)
                 self._judge(header, members)
             nursery.cancel_scope.cancel()
-        if chain.found is not None:
+        if isinstance(chain.found, TwoChains):
             self._services.halt.take(chain.found)
 
     def _seed(self) -> MemoryStore:

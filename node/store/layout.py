@@ -28,6 +28,7 @@ SUSPENDED = b"suspended/"
 CHANGE = b"change/"
 EVIDENCE = b"evidence/"
 TWO_CHAINS = b"two-chains/"
+PAST_END = b"past-end/"
 ENDED = b"ended/"
 INVITED = b"invited/"
 
@@ -178,6 +179,11 @@ def evidence(vote_key: bytes) -> bytes:
 def two_chains() -> bytes:
     """The proof of two valid chains, for which this node stopped."""
     return TWO_CHAINS
+
+
+def past_end() -> bytes:
+    """The proof of an epoch that was closed and went on, for which a light client stopped."""
+    return PAST_END
 
 
 def ended() -> bytes:

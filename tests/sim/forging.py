@@ -17,7 +17,10 @@ from protocol.blocks import (
     block_hash,
     sign_statement,
 )
+from protocol.chain import build_block, genesis_header
 from protocol.codec import encode
+from protocol.epochs import prove_opening
+from protocol.errors import TransportError
 from protocol.keys import PublicKey, SigningKey
 from protocol.merkle import EMPTY_ROOT
 from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
@@ -29,6 +32,10 @@ from protocol.messages.light import (
     RouteRequest,
     decode_light_question,
 )
+from protocol.proofs import EpochEnd, Route
+from protocol.state import genesis_state
+from protocol.transactions import decode_transaction, verify_transaction
+from tests.sim.changes import rotation
 from tests.sim.epoch_world import Changing
 from tests.sim.nodes import SimNode
 from tests.sim.transport import SimTransport
@@ -60,8 +67,9 @@ class Forger:
         members = [one.identity for one in changing.nodes]
         self.transport = SimTransport(changing.network, node.identity, members=members, dials=members)
         self.transport.subscribe("blocks")
-        self.told = 0
+        self.told = self.led = 0
         self.is_hiding = False
+        self.route: Route | None = None
 
     def serve_blocks(self) -> None:
         """Before the transport runs."""
@@ -104,8 +112,10 @@ class Forger:
     async def _answer_light(self, peer: PublicKey, frame: bytes) -> bytes:
         question = decode_light_question(frame)
         if isinstance(question, RouteRequest):
-            return encode(RouteReply(None))  # It owns to nothing newer, and is asked for headers then.
-        assert isinstance(question, HeadersRequest)
+            self.led += 1
+            return encode(RouteReply(self.route))  # Without one it is asked for headers then.
+        if not isinstance(question, HeadersRequest):
+            raise TransportError("it has nothing to say to this")
         self.told += 1
         if self.is_hiding:
             return encode(HeadersReply((), None, None, None, 0))
@@ -118,3 +128,25 @@ def _certificate(header: Header, keys: Sequence[SigningKey], network: bytes) -> 
     statement = Statement(header.epoch, header.view, int(Phase.FINALIZE), block_hash(header))
     signatures = tuple(sign_statement(statement, key, network) for key in keys)  # type: ignore[arg-type]
     return Certificate(statement, (1 << len(keys)) - 1, signatures)
+
+
+def other_past(changing: Changing, node: SimNode, keys: Sequence[SigningKey], *, height: int = 2) -> Route:
+    """What all `keys` of epoch 0 could say came after the genesis file: that `node` changed its vote key in
+    the first block, and a block of `height`, of now, by the next committee."""
+    genesis, network, now_ms = changing.cluster.genesis, changing.cluster.network_id, node.clock.wall_ms()
+    raw, next_key = rotation(changing.cluster, node)
+    built = build_block(
+        parent=genesis_header(genesis),
+        state=genesis_state(genesis),
+        view=1,
+        proposer=keys[0].public,
+        time_ms=now_ms - 1,
+        candidates=[(verify_transaction(decode_transaction(raw), network), b"")],
+    )
+    first, state = built.block.header, built.execution.state
+    next_keys = [next_key if key.public == node.seat.vote_key.public else key for key in keys]
+    second = replace(
+        first, epoch=1, view=2, height=height, parent=block_hash(first), time_ms=now_ms, tx_root=EMPTY_ROOT
+    )
+    end = EpochEnd(first, Finality(_certificate(first, keys, network)), prove_opening(state))
+    return Route((end,), second, Finality(_certificate(second, next_keys, network)))

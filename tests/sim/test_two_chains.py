@@ -7,17 +7,21 @@ import trio
 
 from node.chain.halt import load_two_chains
 from node.chain.services import LedgerServices
+from node.control.halted import light_halt_warning
 from node.store import layout
 from protocol.blocks import Header
 from protocol.codec import decode, encode
 from protocol.limits import KIB, NetworkLimits
 from protocol.messages.light import HeadersRequest
+from protocol.past_end import PastEnd
+from protocol.proofs import Route
 from protocol.two_chains import TwoChains, verify_two_chains
 from tests.sim.epoch_world import Changing
-from tests.sim.forging import Forger
+from tests.sim.forging import Forger, other_past
 from tests.sim.light_world import Someone, someone_new
 from tests.sim.nodes import SimNode
 from tests.sim.world import World, simulate
+from tests.unit.test_past_end import verify_past_end
 
 Story = Callable[[Changing, trio.Nursery], Awaitable[None]]
 PATIENCE_S = 120.0
@@ -212,9 +216,78 @@ def test_a_light_client_that_is_shown_two_chains_believes_neither_any_more() -> 
                 while someone.chain.found is None:  # noqa: ASYNC110
                     await trio.sleep(0.5)
             running.cancel_scope.cancel()
+        assert isinstance(someone.chain.found, TwoChains)
         verify_two_chains(someone.chain.found)
         again = someone_new(changing.cluster, changing.network, store=someone.store)
         assert again.chain.found == someone.chain.found
         assert not again.chain.is_fresh()
+
+    play(story)
+
+
+def led_astray(changing: Changing, node: SimNode, route: Route) -> Forger:
+    """`node` is replaced by one that shows `route` and nothing else."""
+    node.crash()
+    keys = [one.seat.vote_key for one in changing.nodes]
+    forger = Forger(changing, node, keys, changing.head(changing.nodes[0]))
+    forger.route, forger.is_hiding = route, True
+    forger.serve_light()
+    return forger
+
+
+async def found_by(someone: Someone) -> PastEnd:
+    """What stopped the client, for good and after a restart."""
+    async with trio.open_nursery() as running:
+        await running.start(someone.run)
+        with trio.fail_after(PATIENCE_S):
+            while someone.chain.found is None:  # noqa: ASYNC110
+                await trio.sleep(0.5)
+        running.cancel_scope.cancel()
+    found = someone.chain.found
+    assert isinstance(found, PastEnd)
+    verify_past_end(found)
+    assert "before height" in light_halt_warning(found)
+    return found
+
+
+def test_a_light_client_that_is_shown_two_ways_over_the_ends_of_epochs_takes_neither() -> None:
+    async def story(changing: Changing, nursery: trio.Nursery) -> None:
+        *honest, replaced = changing.nodes
+        route = other_past(changing, replaced, [node.seat.vote_key for node in changing.validators])
+        for node in honest:
+            height = await changing.rotate(node)
+        await changing.settle(changing.nodes, height=height + 1)
+        forger = led_astray(changing, replaced, route)
+        await nursery.start(forger.transport.run)
+        await trio.sleep(NetworkLimits().max_stale_default_ms / 1000)
+        someone = someone_new(changing.cluster, changing.network)
+        found = await found_by(someone)
+        assert (found.epoch, found.height, someone.chain.height) == (0, 1, 0)
+        assert len(found.culprits) >= 3
+        again = someone_new(changing.cluster, changing.network, store=someone.store)
+        assert again.chain.found == found
+        assert not again.chain.is_fresh()
+
+    play(story)
+
+
+def test_a_light_client_is_not_led_from_its_own_block_to_an_epoch_that_ended_before_it() -> None:
+    async def story(changing: Changing, nursery: trio.Nursery) -> None:
+        *_, replaced = changing.nodes
+        someone = someone_new(changing.cluster, changing.network)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await someone.chain.wait_height(3)
+            running.cancel_scope.cancel()
+        known = someone.chain.height
+        await trio.sleep(NetworkLimits().max_stale_default_ms / 1000 + HEARTBEAT_S)
+        keys = [node.seat.vote_key for node in changing.validators]
+        forger = led_astray(changing, replaced, other_past(changing, replaced, keys, height=known + 5))
+        for node in changing.nodes:
+            node.crash()
+        await nursery.start(forger.transport.run)
+        again = someone_new(changing.cluster, changing.network, store=someone.store)
+        found = await found_by(again)
+        assert (found.epoch, found.height, again.chain.height) == (0, 1, known)
 
     play(story)
