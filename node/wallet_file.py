@@ -16,6 +16,7 @@ class WalletFile:
         self._entropy, self._offload = entropy, offload
 
     async def keep(self, keys: WalletKeys) -> None:
-        """Replaces the keys. Raises UserError KEY_FILE: the disk failed, and the old ones are kept."""
+        """Replaces the keys. Raises UserError KEY_FILE: the disk failed, and the old ones go on in
+        memory. The file then holds the old or the new ones, whole."""
         await self._offload.run(lambda: replace_keyfile(self._path, keys, self._passphrase, self._entropy))
         self.keys = keys
