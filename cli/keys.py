@@ -26,7 +26,9 @@ from protocol.control import (
     KeysShow,
     MyRecover,
     RecoverResult,
+    Status,
     WalletResult,
+    WalletShow,
 )
 
 _ANSWER_S = 60.0
@@ -43,7 +45,10 @@ def keys() -> None:
 @pass_settings
 def show(settings: Settings) -> None:
     """The fingerprints of the keys; never a key."""
-    _print(settings, call(settings.place, KeysShow(), timeout_s=_ANSWER_S))
+    if call(settings.place, Status(), timeout_s=_ANSWER_S).role == "light":
+        _print_wallet(settings, call(settings.place, WalletShow(), timeout_s=_ANSWER_S))
+    else:
+        _print(settings, call(settings.place, KeysShow(), timeout_s=_ANSWER_S))
 
 
 @keys.command()
@@ -133,3 +138,5 @@ def _print_wallet(settings: Settings, result: WalletResult) -> None:
     render.say(f"wallet    {result.fingerprint}  {result.id}")
     render.say(f"device    number {result.device}")
     render.say(f"one-time keys  {result.used} used, {result.left} left")
+    if not result.left:
+        render.note(f"more are made of the 24 words: chartmesh keys refill{settings.place.flags}")

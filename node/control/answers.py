@@ -70,6 +70,7 @@ from protocol.control import (
     StopResult,
     StoreStat,
     StoreVerify,
+    WalletShow,
 )
 from protocol.errors import Code, UserError
 from protocol.keys import KEY_BYTES, PublicKey
@@ -79,7 +80,7 @@ ClinicRequest = (
 )
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
-OwnKeysRequest = MyLostPhone | MyRecover | KeysRefill
+OwnKeysRequest = MyLostPhone | MyRecover | KeysRefill | WalletShow
 
 
 class Peerage(Protocol):
@@ -150,7 +151,7 @@ class Answers:
                 return await _answer_clinic(self._clinic(), request, exchange)
             case MyCode() | MyRecords() | MyRecord() | MyShare() | MyShares() | MyStop() | MyWho():
                 return await _answer_patient(self._client(), request, exchange)
-            case MyLostPhone() | MyRecover() | KeysRefill():
+            case MyLostPhone() | MyRecover() | KeysRefill() | WalletShow():
                 return await _answer_own_keys(self._client(), request)
             case _:
                 assert_never(request)
@@ -340,6 +341,8 @@ async def _answer_own_keys(client: LightClient, request: OwnKeysRequest) -> Docu
             return await client.own_keys.recover(request)
         case KeysRefill():
             return await client.own_keys.refill(request)
+        case WalletShow():
+            return client.own_keys.show()
         case _:
             assert_never(request)
 

@@ -86,6 +86,7 @@ from protocol.control.requests import (
     Stop,
     StoreStat,
     StoreVerify,
+    WalletShow,
     result_of,
     takes_content,
 )
@@ -217,6 +218,7 @@ __all__ = [
     "StoreVerify",
     "StoreVerifyResult",
     "WalletResult",
+    "WalletShow",
     "data_frames",
     "decode_reply",
     "decode_request",

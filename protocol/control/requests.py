@@ -284,6 +284,10 @@ class KeysRefill(Ask[WalletResult], frozen=True, kw_only=True, tag="keys-refill"
         return "KeysRefill(…)"
 
 
+class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
+    """What is public of a patient's wallet."""
+
+
 AnyRequest = (
     Status
     | Peers
@@ -321,6 +325,7 @@ AnyRequest = (
     | MyLostPhone
     | MyRecover
     | KeysRefill
+    | WalletShow
 )
 
 

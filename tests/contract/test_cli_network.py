@@ -10,7 +10,7 @@ from protocol import control
 from protocol.control import ChangeItem, Document, MemberItem, NetworkChangeResult
 from tests.contract import test_cli
 from tests.contract.test_cli import Run
-from tests.control_world import serving
+from tests.control_world import STATUS, serving
 from tests.unit.test_control import CHANGE, MEMBER, RESULTS
 
 chartmesh = test_cli.chartmesh
@@ -154,7 +154,8 @@ async def test_keys_show_fingerprints_and_a_rotation_is_5_until_it_is_final(
 ) -> None:
     assert isinstance(KEYS, control.KeysResult)
     waiting = replace(KEYS, is_rotating=True, final=False)
-    async with serving(tmp_path, {control.KeysShow: KEYS, control.KeysRotate: waiting}) as daemon:
+    answers: dict[type, Any] = {control.Status: STATUS, control.KeysShow: KEYS}
+    async with serving(tmp_path, {**answers, control.KeysRotate: waiting}) as daemon:
         shown = await chartmesh("keys", "show")
         rotating = await chartmesh("keys", "rotate")
         daemon.answers[control.KeysRotate] = KEYS

@@ -13,7 +13,7 @@ from protocol import control
 from protocol.errors import Code, UserError
 from tests.contract import test_cli
 from tests.contract.test_cli import GRANT, Run
-from tests.control_world import serving
+from tests.control_world import STATUS, serving
 from tests.unit.test_control import RESULTS
 
 chartmesh = test_cli.chartmesh
@@ -134,3 +134,13 @@ async def test_whoever_typed_a_slip_is_asked_again_twice(
     assert printed.status == status
     assert printed.err.count("number 3") == slips
     assert len(daemon.asked) == min(slips + 1, 3)
+
+
+async def test_keys_show_of_a_patient_is_her_wallet(tmp_path: Path, chartmesh: Run) -> None:
+    light = replace(STATUS, role="light")
+    async with serving(tmp_path, {control.Status: light, control.WalletShow: WALLET}):
+        for_people = await chartmesh("keys", "show")
+        for_scripts = await chartmesh("keys", "show", "--json")
+    assert (for_people.status, for_scripts.status) == (0, 0)
+    assert "253 left" in for_people.out
+    assert for_scripts.documents[0]["left"] == 253

@@ -71,6 +71,8 @@ async def test_a_lost_phone_is_replaced_from_the_words_and_its_keys_do_nothing(s
     assert saved.read_bytes() == b"Letter" * 100
     changed = await other.ask("my", "lost-phone", "--yes", *typed)
     assert changed["device"] == 1
+    own, lost = await other.ask("keys", "show"), await phone.ask("keys", "show")
+    assert (own["id"], own["device"], lost["device"]) == (lost["id"], 1, 0)
     assert {one["token"]: one["final"] for one in changed["records"]} == {first: True, second: True}
     # What the thief shares and has is of no use: the old device is told that nothing is its own.
     assert (await phone.ask("my", "records"))["records"] == []

@@ -66,6 +66,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyLostPhone(words="abandon art", keep=(GRANT.grant,)),
     control.MyRecover(words="abandon art"),
     control.KeysRefill(words="abandon art"),
+    control.WalletShow(),
 )
 
 RESULTS: dict[type, control.Document] = {
