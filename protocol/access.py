@@ -74,6 +74,11 @@ class Freshness:
     elapsed_since_final_ms: int
     clock_is_good: bool
 
+    @property
+    def age_ms(self) -> int:
+        """How old the newest final block is, by the clock that says most."""
+        return max(0, self.wall_ms - self.final_time_ms, self.elapsed_since_final_ms)
+
 
 class DenyReason(StrEnum):
     """Why a request was denied, in the order of the checks, for the local audit log only.

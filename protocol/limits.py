@@ -54,6 +54,11 @@ CATCH_UP_OVERTAKE_MS = 1_500  # for the reply that all wait for, before another 
 CATCH_UP_PATIENCE = 4  # times the quickest peer's last reply, where that is longer
 CATCH_UP_AVOID_S = 60.0  # for a peer that failed or was overtaken, where others are there
 
+SEALED_ASKED_MAX = 64  # in one request for sealed bytes that blocks came without
+OWED_PAUSE_S = 5.0  # at least, between two rounds of such requests
+OWED_PAUSE_S_MAX = 300.0  # where the last rounds brought nothing
+OWED_VISIT_S = 30.0  # with one member, in one round
+
 # Committee.
 MEMBERS_MAX = 64
 NAME_CHARS_MAX = 64

@@ -1,4 +1,4 @@
-"""The `blocks` protocol as a member serves it: final blocks by height, and the time.
+"""The `blocks` protocol as a member serves it: final blocks by height, sealed bytes, and the time.
 
 Whoever catches up asks for much. Blocks are read one at a time, and between two of them the node does what
 else it has to do: serving never holds up finality.
@@ -18,6 +18,9 @@ from protocol.keys import PublicKey
 from protocol.messages.blocks import (
     BlocksReply,
     BlocksRequest,
+    SealedName,
+    SealedReply,
+    SealedRequest,
     TimeReply,
     TimeRequest,
     decode_question,
@@ -45,6 +48,11 @@ class BlocksDoor:
                     return encode(await self._range(height, last))
             case TimeRequest(nonce):
                 return encode(TimeReply(nonce, self._wall_ms(), self._ledger.height))
+            case SealedRequest(wanted):
+                return encode(SealedReply(tuple(map(self._sealed, wanted))))
+
+    def _sealed(self, name: SealedName) -> bytes:
+        return self._ledger.sealed(name.token, name.sealed_hash) or b""
 
     async def _range(self, height: int, last: int) -> BlocksReply:
         """Blocks from `height` on, to the first with its own finality at `last` or past the target, and

@@ -5,13 +5,14 @@ to the head. At start the state is read in a full pass and its root compared wit
 so that an index that silently reads short shows before anything is served or voted on.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from node.chain.membership import Membership
+from node.chain.owed import Change, OwedSealed
 from node.ports import Clock, Offload, Put, Store
 from node.store import layout
 from node.store.counted import CountedPrefix
@@ -24,6 +25,7 @@ from protocol.codec import Wire, decode, encode
 from protocol.epochs import Opening, prove_opening
 from protocol.errors import StorageError
 from protocol.membership import MembershipBody
+from protocol.sealed import Bearer
 from protocol.state import LedgerState, genesis_state
 from protocol.statemap import StateMap
 from protocol.transactions import (
@@ -34,6 +36,7 @@ from protocol.transactions import (
     VerifiedTransaction,
     decode_transaction,
     named_sealed_hash,
+    sealed_hash,
     sealed_token,
 )
 
@@ -88,6 +91,8 @@ class DeniedGrants(Container[tuple[TokenId, GrantId]]):
 
 
 Observer = Callable[[FinalizedBlock], None]
+Filler = Callable[[Bearer, bytes], Iterable[Put]]
+"""What else is to be written where sealed bytes come after their block."""
 
 
 class Ledger:
@@ -98,10 +103,12 @@ class Ledger:
         self._store, self._clock, self._offload = store, clock, offload
         self._denied = CountedPrefix(store, layout.DENIED)
         self._observers: list[Observer] = []
+        self._fillers: list[Filler] = []
         self._advanced = trio.Event()
-        self._denying = trio.Lock()
+        self._denying, self._writing = trio.Lock(), trio.Lock()
         self._denied.verify()
         self.denied = DeniedGrants(store)
+        self.owed = OwedSealed(store)
         self.head, self.state = self._load()
         self.membership = Membership(self.state)
         self._seen_elapsed_ms: int | None = None
@@ -192,6 +199,10 @@ class Ledger:
         `executed` are consecutive blocks above the head, and `finality` is that of the last: the only one
         that may close an epoch.
         """
+        async with self._writing:
+            await self._commit(executed, finality)
+
+    async def _commit(self, executed: Sequence[ExecutedBlock], finality: Finality) -> None:
         last = executed[-1]
         puts: dict[bytes, bytes] = {}
         deletes: set[bytes] = set()
@@ -208,8 +219,14 @@ class Ledger:
         if closes_epoch(last.block.header, last.execution.state):
             opening = StoredOpening(height, prove_opening(last.execution.state))
             puts[layout.opening(last.block.header.epoch + 1)] = encode(opening)
-        kept = [put for put in puts.items() if put[0] not in deletes]
-        await once_there_is_room(self._offload, lambda: self._store.write(kept, deletes, sync=True))
+        kept = {key: value for key, value in puts.items() if key not in deletes}
+        owed = self.owed.change(
+            [(one.block, one.transactions) for one in executed], last.execution.state, kept
+        )
+        kept.update(owed.puts)
+        deletes.update(owed.deletes)
+        await once_there_is_room(self._offload, lambda: self._store.write(kept.items(), deletes, sync=True))
+        self.owed.changed(owed)
         self.head, self.state = head, last.execution.state
         self._seen_elapsed_ms = self._clock.elapsed_ms() - self._age_ms(last.block.header)
         for item in executed:
@@ -232,6 +249,28 @@ class Ledger:
             stored = [key for key, _ in self._store.iterate(prefix)]
             stored.extend(key for key in puts if key.startswith(prefix))
             yield from (key for key in stored if key[len(prefix) :] not in names)
+
+    async def fill(self, found: Mapping[Bearer, bytes], ended: Iterable[Bearer] = ()) -> None:
+        """Keeps sealed bytes that this node lacked, where they are what it lacks still; `ended` are those
+        that count no more."""
+        async with self._writing:
+            puts: list[Put] = []
+            over = {layout.owed(*bearer) for bearer in ended if self.owed.get(bearer) is not None}
+            for bearer, sealed in found.items():
+                owed = self.owed.get(bearer)
+                if owed is None or sealed_hash(sealed) != owed.entry.sealed_hash:
+                    continue
+                puts.append((layout.sealed(bearer[0], owed.entry.sealed_hash), sealed))
+                puts.extend(put for filler in self._fillers for put in filler(bearer, sealed))
+                over.add(owed.key)
+            if not over:
+                return
+            await once_there_is_room(self._offload, lambda: self._store.write(puts, over))
+            self.owed.changed(Change((), tuple(over), -len(over)))
+
+    def observe_filled(self, filler: Filler) -> None:
+        """Asks `filler` what else to write, in the same batch, when sealed bytes come after their block."""
+        self._fillers.append(filler)
 
     def observe(self, observer: Observer) -> None:
         """Calls `observer` for each block that becomes final, after it is durable."""

@@ -11,6 +11,7 @@ from node.chain.consensus import ConsensusService
 from node.chain.contact import Contact
 from node.chain.denials import Denials
 from node.chain.exclusion import Exclusion
+from node.chain.filling import FillingService
 from node.chain.gated import GatedTransport
 from node.chain.gossip import GossipService
 from node.chain.guide import Guide
@@ -75,6 +76,7 @@ class LedgerServices:
             entropy=ports.entropy,
             guide=self.guide,
         )
+        self.filling = self._build_filling()
         self.door = BlocksDoor(transport=ports.transport, ledger=self.ledger, wall_ms=clock.wall_ms)
         self.journal = VoteJournal(
             store=store, votes=ports.votes, key=None if vote_key is None else vote_key.public
@@ -82,14 +84,7 @@ class LedgerServices:
         self.comparison = Comparison(transport=ports.transport, ledger=self.ledger, halt=self.halt)
         tree = self._build_tree()
         self.consensus = self._build_consensus(tree)
-        self.gossip = GossipService(
-            transport=ports.transport,
-            ledger=self.ledger,
-            adopt=self.consensus.adopt,
-            receive=self.submissions.receive,
-            heard_of=self.sync.heard_of,
-            see=self.halt.see,
-        )
+        self.gossip = self._build_gossip()
         self.halt.observe(lambda found: self._stop())
         self.exclusion.observe(self._stop)
         if self.has_stopped:
@@ -118,6 +113,7 @@ class LedgerServices:
             self.denials,
             self.consensus,
             self.sync,
+            self.filling,
             self.gossip,
             self.clock_check,
             self.comparison,
@@ -128,6 +124,9 @@ class LedgerServices:
             if self.guide.is_arriving:
                 nursery.start_soon(self._leave_guide)
             task_status.started()
+
+    def _is_caught_up(self) -> bool:
+        return self.freshness().age_ms <= self.genesis.limits.max_stale_default_ms
 
     def _judge_clock(self, is_good: bool) -> None:
         """The first time a quorum answers, it also says how far this node is behind."""
@@ -168,6 +167,14 @@ class LedgerServices:
             offload=self.ports.offload,
         )
 
+    def _build_filling(self) -> FillingService:
+        return FillingService(
+            transport=self.ports.transport,
+            ledger=self.ledger,
+            entropy=self.ports.entropy,
+            is_caught_up=self._is_caught_up,
+        )
+
     def _build_tree(self) -> BlockTree:
         return BlockTree(
             root=self.ledger.head.header,
@@ -191,6 +198,16 @@ class LedgerServices:
             on_behind=self.sync.kick,
             on_foreign=self.comparison.want,
             on_final=self._publish,
+        )
+
+    def _build_gossip(self) -> GossipService:
+        return GossipService(
+            transport=self.ports.transport,
+            ledger=self.ledger,
+            adopt=self.consensus.adopt,
+            receive=self.submissions.receive,
+            heard_of=self.sync.heard_of,
+            see=self.halt.see,
         )
 
     def _build_clock_check(self) -> ClockCheck:

@@ -63,7 +63,7 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
     services, stores = clinic.services, clinic.ports
     membership, header = services.membership, services.ledger.head.header
     freshness, progress = services.freshness(), services.sync.progress
-    age_ms = max(0, freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
+    age_ms = freshness.age_ms
     is_fresh = freshness.clock_is_good and age_ms <= clinic.genesis.limits.max_stale_default_ms
     reachable = 1 + len(set(clinic.ports.transport.connected()) & set(membership.keys))
     disks = (stores.ledger_store, stores.blob_store, stores.audit_store)
@@ -75,6 +75,7 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         known_height=progress.known_height,
         catch_up_blocks_per_s=progress.blocks_per_s,
         catch_up_left_s=progress.left_s,
+        owed_sealed=services.ledger.owed.count,
         state_root=header.state_root.hex(),
         final_age_s=age_ms / 1000,
         members=len(membership.keys),
@@ -233,6 +234,11 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
         members = len(membership.keys)
         yield (
             f"stale, so nothing is served: {reachable} of {members} members reach each other, {quorum} must"
+        )
+    if services.ledger.owed.count:
+        yield (
+            f"{services.ledger.owed.count} sealed keys of records or grants were left out of the blocks "
+            "that members gave this node: it asks the others for them"
         )
     if clinic.records.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"

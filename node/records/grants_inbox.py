@@ -20,8 +20,10 @@ from protocol import limits
 from protocol.codec import Wire, decode, encode
 from protocol.grants import GrantBody, SealedGrant, decode_grant_body, open_grant
 from protocol.keys import OpeningKey, PublicKey
+from protocol.proofs import ABOUT_TOKEN
+from protocol.sealed import Bearer
 from protocol.state import is_live
-from protocol.transactions import Grant, GrantId, TokenId, decode_transaction
+from protocol.transactions import Grant, GrantId, TokenId, decode_transaction, sealed_hash
 
 SAVE_BLOCKS = 256
 SEARCHED_S = 5.0
@@ -69,6 +71,7 @@ class GrantsInbox:
         self._searched = trio.Event()
         self.height = 0
         ledger.observe(self._observe)
+        ledger.observe_filled(self._late)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Searches what became final since the last time, then each block as it does."""
@@ -160,6 +163,12 @@ class GrantsInbox:
         self._recent[block.header.height] = [
             (body, sealed) for body, sealed in pairs if isinstance(body, Grant)
         ]
+
+    def _late(self, bearer: Bearer, sealed: bytes) -> list[Put]:
+        """What to write of a grant whose box came after its block, which may have been searched by then."""
+        token, grant_id = bearer
+        grant = Grant(token, grant_id, sealed_hash(sealed))
+        return [] if grant_id == ABOUT_TOKEN else self._puts([(grant, sealed)])
 
     async def _search(self, height: int) -> list[Put]:
         recent = self._recent.pop(height, None)

@@ -18,6 +18,7 @@ MEMBERS = b"members/"
 BLOCK_HEIGHT = b"height/"
 TRANSACTION = b"transaction/"
 SEALED = b"sealed/"
+OWED = b"owed/"
 PENDING = b"pending/"
 DENIED = b"denied/"
 HEAD = b"head/"
@@ -129,6 +130,12 @@ def read_height(value: bytes) -> int:
 def sealed(token: bytes, sealed_hash: bytes = b"") -> bytes:
     """Detached sealed bytes, by token and hash; without a hash, the prefix of all of a token's."""
     return SEALED + token + sealed_hash
+
+
+def owed(token: bytes, grant: bytes = b"") -> bytes:
+    """Sealed bytes of a grant that this node lacks; without a grant, those of the token itself, and the
+    prefix of all of a token's."""
+    return OWED + token + grant
 
 
 def pending(transaction_id: bytes) -> bytes:

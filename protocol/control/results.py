@@ -50,7 +50,8 @@ class StatusResult(Document, frozen=True, kw_only=True):
     `members` counts all of the network, `reachable` those heard from lately (this one included),
     `quorum` how many are needed. `fresh` says whether the node may serve.
     `known_height` is how far the ledger is by what members say; while this node catches up it does
-    `catch_up_blocks_per_s` and will be there in `catch_up_left_s`. `halted` is the error code for which
+    `catch_up_blocks_per_s` and will be there in `catch_up_left_s`. `owed_sealed` counts the sealed keys
+    that blocks came without and that it asks members for. `halted` is the error code for which
     this node has stopped for good, empty where it runs; `warnings` say why, and what to do.
     """
 
@@ -76,6 +77,7 @@ class StatusResult(Document, frozen=True, kw_only=True):
     known_height: int | None = None
     catch_up_blocks_per_s: float | None = None
     catch_up_left_s: float | None = None
+    owed_sealed: int = 0
     halted: str = ""
 
 

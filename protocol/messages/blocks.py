@@ -5,8 +5,9 @@ Requests and replies travel one frame each on a kept stream, in turn.
 
 from protocol import limits
 from protocol.blocks import Block, Finality, check_block
-from protocol.codec import Wire, decode
+from protocol.codec import HASH_BYTES, Wire, decode
 from protocol.errors import Malformed
+from protocol.transactions import TokenId
 
 NONCE_BYTES = 16
 
@@ -48,7 +49,26 @@ class TimeReply(Wire, frozen=True, tag=4):
     head: int
 
 
-BlocksQuestion = BlocksRequest | TimeRequest
+class SealedName(Wire, frozen=True):
+    """Sealed bytes by the token that they belong to and their hash."""
+
+    token: TokenId
+    sealed_hash: bytes
+
+
+class SealedRequest(Wire, frozen=True, tag=5):
+    """Asks for sealed bytes that the asker lacks."""
+
+    wanted: tuple[SealedName, ...]
+
+
+class SealedReply(Wire, frozen=True, tag=6):
+    """One entry for each that was asked for, in order; empty where it is not here."""
+
+    sealed: tuple[bytes, ...]
+
+
+BlocksQuestion = BlocksRequest | TimeRequest | SealedRequest
 
 
 def decode_question(raw: bytes) -> BlocksQuestion:
@@ -63,6 +83,9 @@ def decode_question(raw: bytes) -> BlocksQuestion:
             _require(0 <= height <= last)
         case TimeRequest(nonce):
             _require(len(nonce) == NONCE_BYTES)
+        case SealedRequest(wanted):
+            _require(1 <= len(wanted) <= limits.SEALED_ASKED_MAX)
+            _require(all(len(one.token) == len(one.sealed_hash) == HASH_BYTES for one in wanted))
     return question
 
 
@@ -79,6 +102,14 @@ def decode_time_reply(raw: bytes, nonce: bytes) -> TimeReply:
     """Raises Malformed, also where the answer is to another nonce."""
     reply = decode(TimeReply, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)
     _require(reply.nonce == nonce and reply.time_ms >= 0 and reply.head >= 0)
+    return reply
+
+
+def decode_sealed_reply(raw: bytes, asked: int) -> SealedReply:
+    """Raises Malformed, also where it is not an answer to so many."""
+    reply = decode(SealedReply, raw, limit=limits.BLOCKS_REPLY_BYTES_MAX)
+    _require(len(reply.sealed) == asked)
+    _require(all(len(sealed) <= limits.SEALED_BYTES_MAX for sealed in reply.sealed))
     return reply
 
 

@@ -343,6 +343,7 @@ DECODERS: Final = [
     *_reader(blocks.decode_question, blocks.BlocksQuestion),
     *_reader(blocks.decode_blocks_reply, blocks.BlocksReply),
     *_reader(blocks.decode_time_reply, blocks.TimeReply, _NONCE, nonce=_NONCE),
+    *_reader(blocks.decode_sealed_reply, blocks.SealedReply, _REPLIES, sealed=(b"box", b"", b"\0" * 80)),
     *_reader(blocks.decode_final_block, blocks.FinalBlock),
     *_reader(consensus.decode_consensus, consensus.ConsensusMessage),
     *_reader(light.decode_light_question, light.LightQuestion),

@@ -247,6 +247,9 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         "blocks": maker.some(blocks.Block),
         "finality": maker.make(blocks.Finality),
     },
+    blocks_messages.SealedRequest: lambda maker, _fields: {
+        "wanted": maker.some(blocks_messages.SealedName)
+    },
     blocks_messages.TimeRequest: lambda maker, _fields: {"nonce": maker.octets(16)},
     blob.ChunkFrame: lambda maker, _fields: {"ciphertext": maker.octets(300), "path": maker.hashes()},
     codes.ReceiveCode: lambda maker, _fields: {"clinic_name": "Klinik Süd"},

@@ -23,7 +23,15 @@ from protocol.epochs import prove_opening
 from protocol.errors import TransportError
 from protocol.keys import PublicKey, SigningKey
 from protocol.merkle import EMPTY_ROOT
-from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
+from protocol.messages.blocks import (
+    BlocksReply,
+    BlocksRequest,
+    FinalBlock,
+    SealedReply,
+    SealedRequest,
+    TimeReply,
+    decode_question,
+)
 from protocol.messages.consensus import Relay
 from protocol.messages.light import (
     HeadersReply,
@@ -106,6 +114,8 @@ class Forger:
                 self.told += 1
                 blocks = [self._block(index) for index in range(self._from(height), len(self.headers))]
                 return encode(BlocksReply(tuple(blocks), self.finality[-1] if blocks else None, head))
+            case SealedRequest(wanted):
+                return encode(SealedReply((b"",) * len(wanted)))
             case question:
                 return encode(TimeReply(question.nonce, self._clock.wall_ms(), head))
 

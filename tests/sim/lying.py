@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from node.ports import Stream
 from protocol import limits
+from protocol.blocks import Block
 from protocol.codec import decode, encode
-from protocol.errors import Malformed
 from protocol.keys import PublicKey
 from protocol.limits import DAY_MS
-from protocol.messages.blocks import BlocksReply, TimeReply, decode_blocks_reply
+from protocol.messages.blocks import BlocksReply, SealedReply, TimeReply
 
+Reply = BlocksReply | TimeReply | SealedReply
 LIES = 0.7
 """How many replies of one are false."""
 
@@ -36,18 +37,34 @@ class LyingStream:
         await self._inner.aclose()
 
     def _twist(self, frame: bytes) -> bytes:
-        try:
-            return encode(self._twist_blocks(decode_blocks_reply(frame)))
-        except Malformed:
-            return encode(self._twist_time(decode(TimeReply, frame, limit=limits.CONTROL_FRAME_BYTES_MAX)))
+        match decode(Reply, frame, limit=limits.BLOCKS_REPLY_BYTES_MAX):  # type: ignore[arg-type]
+            case BlocksReply() as reply:
+                return encode(self._twist_blocks(reply))
+            case TimeReply() as reply:
+                return encode(self._twist_time(reply))
+            case SealedReply() as reply:
+                return encode(self._twist_sealed(reply))
+        raise AssertionError("a reply that the protocol does not have")
+
+    def _twist_sealed(self, reply: SealedReply) -> SealedReply:
+        """Nothing, something else, or too little."""
+        count = len(reply.sealed)
+        return self._dice.choice(
+            (
+                SealedReply((b"",) * count),
+                SealedReply((b"something else",) * count),
+                SealedReply(reply.sealed[1:]),
+            )
+        )
 
     def _twist_blocks(self, reply: BlocksReply) -> BlocksReply:
-        """A gap, another order, nothing at all, or a head that is not there."""
+        """A gap, another order, nothing at all, no sealed bytes, or a head that is not there."""
         return self._dice.choice(
             (
                 replace(reply, blocks=reply.blocks[1:]),
                 replace(reply, blocks=reply.blocks[::-1]),
                 BlocksReply((), None, reply.head),
+                replace(reply, blocks=tuple(map(_stripped, reply.blocks))),
                 replace(reply, head=reply.head + 1_000),
             )
         )
@@ -56,3 +73,7 @@ class LyingStream:
         """Wrong by up to ten days."""
         offset_ms = self._dice.randint(-10 * DAY_MS, 10 * DAY_MS)
         return replace(reply, time_ms=max(0, reply.time_ms + offset_ms), head=reply.head + 1_000)
+
+
+def _stripped(block: Block) -> Block:
+    return replace(block, sealed=(b"",) * len(block.sealed))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import trio
 
 from node.chain.services import LedgerServices
+from node.store import layout
+from node.store.memory import MemoryStore
 from protocol.blocks import block_hash
 from tests.sim.chains import verified_committees
 from tests.sim.changes import Changes
@@ -58,6 +60,7 @@ class Peace:
         check_acknowledged(self.told.final, chains)
         self.watch.certificates.check_chain(next(iter(chains.values())), self.watch.tails)
         self._check_committees()
+        self._check_sealed()
         self._check_patient()
         traitors = [key for key, node in self.cluster.owners.items() if node not in self.cluster.honest()]
         for services in running(self.cluster):
@@ -68,7 +71,8 @@ class Peace:
         heads = {self.watch.head(node) for node in self.cluster.members()}
         is_followed = self.patient is None or [self.patient.chain.height] == [head[0] for head in heads]
         is_changed = self.changes is None or not self.changes.under_way
-        return not self.told.waiting and len(heads) == 1 and is_changed and is_followed
+        is_whole = not any(self._owed())
+        return not self.told.waiting and len(heads) == 1 and is_changed and is_followed and is_whole
 
     def _check_progress(self) -> None:
         after = f"{PEACE_S:g} s after the heal"
@@ -78,6 +82,22 @@ class Peace:
         if self.changes is not None and self.changes.under_way:
             left = [f"{kind} {node.name}" for node, kind in self.changes.under_way.items()]
             raise Violation("L9", f"asked for and not in force {after}: {', '.join(left)}")
+
+    def _check_sealed(self) -> None:
+        """Every member has the sealed bytes that the others have, whatever it was kept from."""
+        if any(self._owed()):
+            raise Violation("L9", f"sealed bytes are lacking {PEACE_S:g} s after the heal: {self._owed()}")
+        disks = [
+            dict(MemoryStore.iterate(node.disk.ledger, layout.SEALED)) for node in self.cluster.members()
+        ]
+        if any(disk != disks[0] for disk in disks):
+            raise Violation("L9", "members with one head have other sealed bytes")
+
+    def _owed(self) -> list[int]:
+        """How many sealed bytes each member lacks that runs."""
+        members = {node.identity for node in self.cluster.members()}
+        services = [one for one in running(self.cluster) if one.ports.transport.identity in members]
+        return [one.ledger.owed.count for one in services]
 
     def _check_committees(self) -> None:
         """L8: every disk leads from the genesis file to the same committees, and the last is as agreed."""

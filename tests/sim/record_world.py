@@ -16,7 +16,7 @@ from protocol.transactions import TokenId
 from tests.clinic_world import plaintext
 from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import Cluster, Seat, SimNode
+from tests.sim.nodes import BuildNode, Cluster, Seat, SimNode
 from tests.sim.world import World, simulate
 
 QUOTA_BYTES = limits.GIB
@@ -101,13 +101,19 @@ def outside(cluster: Cluster, token: str) -> SimNode:
     raise AssertionError("every clinic has a copy")
 
 
-def play(story: Story, *, seed: int = 1) -> None:
+def play(
+    story: Story,
+    *,
+    seed: int = 1,
+    build: BuildNode = build_clinic,
+    network_type: type[SimNetwork] = SimNetwork,
+) -> None:
     """`story` with four clinics and one patient, all up and fresh."""
 
     async def tell(world: World) -> None:
         async with trio.open_nursery() as nursery:
-            network = SimNetwork(world)
-            cluster = Cluster(world, network, nursery, build_clinic, size=4)
+            network = network_type(world)
+            cluster = Cluster(world, network, nursery, build, size=4)
             cluster.start()
             someone = someone_new(cluster, network)
             await nursery.start(someone.run)

@@ -23,7 +23,15 @@ from protocol.blocks import (
 from protocol.codec import encode
 from protocol.keys import PublicKey, SigningKey
 from protocol.merkle import EMPTY_ROOT
-from protocol.messages.blocks import BlocksReply, BlocksRequest, FinalBlock, TimeReply, decode_question
+from protocol.messages.blocks import (
+    BlocksReply,
+    BlocksRequest,
+    FinalBlock,
+    SealedReply,
+    SealedRequest,
+    TimeReply,
+    decode_question,
+)
 from protocol.messages.consensus import Relay, Vote
 from protocol.messages.light import (
     HeadersReply,
@@ -102,6 +110,8 @@ class Impostor:
                 self.told += 1
                 block, finality = self.forged()
                 return encode(BlocksReply((block,), finality, block.header.height + AHEAD))
+            case SealedRequest(wanted):
+                return encode(SealedReply((b"",) * len(wanted)))
             case question:
                 now_ms = self._changing.nodes[0].clock.wall_ms()
                 return encode(TimeReply(question.nonce, now_ms, self.forged()[0].header.height + AHEAD))

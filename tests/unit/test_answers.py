@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from node.adapters import InlineOffload
 from node.backup.create import Backups, Subject
+from node.chain.owed import Change
 from node.clinic import Clinic
 from node.control.answers import Answers, Joined
 from node.control.keeping import Keeping
@@ -252,6 +253,19 @@ async def test_a_clinic_is_stale_until_its_clock_was_found_right(
     status = await joined.ask(control.Status())
     assert not status.fresh
     assert any("stale" in warning for warning in status.warnings)
+
+
+async def test_a_clinic_says_how_many_sealed_keys_it_lacks(joined: Daemon) -> None:
+    status = await joined.ask(control.Status())
+    assert status.owed_sealed == 0
+    assert not any("sealed" in warning for warning in status.warnings)
+    assert joined.answers.joined is not None
+    part = joined.answers.joined.node
+    assert isinstance(part, Clinic)
+    part.services.ledger.owed.changed(Change((), (), 3))
+    status = await joined.ask(control.Status())
+    assert status.owed_sealed == 3
+    assert any(warning.startswith("3 sealed keys") for warning in status.warnings)
 
 
 @pytest.mark.parametrize(
