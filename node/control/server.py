@@ -9,13 +9,13 @@ correctness: whatever it sends, or however answering fails, costs that client it
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 from msgspec.structs import replace
 
 from node.control.bind import bind_control_socket, is_allowed_peer, unlink_if_same
-from node.exchange import Exchange
+from node.exchange import Answerer, sole_cause
 from node.records.fetch_run import FetchRefused
 from protocol import limits
 from protocol.control import (
@@ -39,18 +39,6 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus  # the stubs that come with libp2p hide trio's own
 
 _log = logging.getLogger(__name__)
-
-
-class Answerer(Protocol):
-    """The node as the control door sees it."""
-
-    async def answer(self, request: AnyRequest, exchange: Exchange) -> Document:
-        """The result of a request, of the type that the request names.
-
-        Raises:
-            ChartmeshError: told to the client with its code and hint.
-        """
-        ...
 
 
 class ControlServer:
@@ -128,7 +116,7 @@ class ControlServer:
             await exchange.end_data()
             return result
         except Exception as error:  # the one guard of a control connection
-            expected = _sole_cause(error)
+            expected = sole_cause(error)
             if expected is not None:
                 return _error_reply(expected)
             _log.exception("answering %s failed", type(request).__name__)
@@ -253,14 +241,6 @@ async def _receive_request(connection: _Connection) -> AnyRequest | None:
             raise Malformed("the first control frame must be a request")
         return decode_request(first.payload)
     return None
-
-
-def _sole_cause(error: Exception) -> ChartmeshError | None:
-    """The expected error inside, unwrapped of the groups that nurseries put around one."""
-    inner: BaseException = error
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return inner if isinstance(inner, ChartmeshError) else None
 
 
 def _error_reply(error: ChartmeshError) -> ErrorReply:
