@@ -185,6 +185,23 @@ WORDS_CHARS_MAX = 4 * KIB
 RECEIVE_CODE_CHARS_MAX = 32 * KIB
 GENESIS_CHARS_MAX = 384 * KIB
 
+# The page.
+PAGE_CONNECTIONS_MAX = 64
+PAGE_LET_IN_S = 10.0  # for a connection to show that it belongs to a session
+PAGE_KEEP_ALIVE_S = 30.0
+PAGE_HEAD_BYTES_MAX = 16 * KIB
+PAGE_FORM_BYTES_MAX = 16 * KIB
+PAGE_FORM_FIELDS_MAX = 32
+PAGE_LINKS_MAX = 8
+PAGE_LINK_MS = 2 * MINUTE_MS
+PAGE_SESSIONS_MAX = 8
+PAGE_IDLE_MS = 15 * MINUTE_MS
+PAGE_SESSION_MS_MAX = 12 * HOUR_MS
+PAGE_MOMENT_S = 10.0  # between two looks of which the charts are made
+PAGE_MOMENTS_MAX = 360
+PAGE_LIVE_S = 1.0  # between two looks whether there is news
+PAGE_LIVE_SIGN_S = 15.0  # between two signs of life where there is none
+
 
 class NetworkLimits(Wire, frozen=True):
     """The limits that bind all members of a network; part of the genesis file. Milliseconds."""
