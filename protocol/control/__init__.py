@@ -4,6 +4,7 @@ results    what the daemon answers; each JSON document is what `--json` prints; 
            membership are in `membership`
 requests   what the CLI asks; each names its result type
 keeping    what the daemon answers about its databases and backups
+page       what the daemon answers about its page
 wallet     what a patient's daemon answers about her keys
 frames     how both, and bulk bytes, travel on the control socket
 
@@ -47,6 +48,7 @@ from protocol.control.membership import (
     NetworkInviteResult,
     NetworkJoinResult,
 )
+from protocol.control.page import PageOpenResult
 from protocol.control.requests import (
     AccessList,
     AccessShow,
@@ -190,6 +192,7 @@ __all__ = [
     "NetworkRemove",
     "NetworkSuspend",
     "OffenderItem",
+    "PageOpenResult",
     "PeerBlock",
     "PeerItem",
     "Peers",

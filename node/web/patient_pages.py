@@ -1,0 +1,227 @@
+"""The patient's pages: her records, who can read them, who did, and how her wallet is."""
+
+from itertools import groupby
+from typing import Final
+
+import segno
+from markupsafe import Markup
+from starlette.responses import Response
+
+from node.web import words
+from node.web.download import Download
+from node.web.visit import Handler, Visit
+from protocol import limits
+from protocol.control import (
+    GrantItem,
+    Members,
+    MyCode,
+    MyRecord,
+    MyRecordItem,
+    MyRecords,
+    MyShare,
+    MyShares,
+    MyStop,
+    MyWho,
+    Status,
+)
+from protocol.errors import Code, Refused, UserError
+
+EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
+DAYS: Final = (1, 7, 30, 90, 365)
+PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
+WHO_ROWS: Final = 500
+
+
+async def show_records(visit: Visit) -> Response:
+    """All records, or those that the words of `q` are in, by month."""
+    every = (await visit.asking(MyRecords())).records
+    sought = visit.query("q")
+    found = [one for one in every if _fits(one, sought)]
+    months = [(name, list(items)) for name, items in groupby(found, lambda one: words.month(one.time))]
+    return visit.page(
+        "records.html",
+        months=months,
+        sought=sought,
+        found=len(found),
+        total=len(every),
+        status=await visit.asking(Status()),
+    )
+
+
+async def show_record(visit: Visit) -> Response:
+    record = await _record(visit)
+    return visit.page("record.html", record=record, soon=_soon(visit, record.grants))
+
+
+async def save_record(visit: Visit) -> Response:
+    record = await _record(visit)
+    name = f"{words.short(record.token)}-{record.title or 'record'}"
+    return Download(visit.asking, MyRecord(id=record.token), name, visit.tell)
+
+
+async def ask_share(visit: Visit) -> Response:
+    """With whom, how long and what for: the usual answers are given, so that one click is enough."""
+    record = await _record(visit)
+    members = (await visit.asking(Members())).members
+    holding = {grant.grantee for grant in record.grants}
+    clinics = sorted(
+        (one for one in members), key=lambda one: (one.id in holding, one.id == record.issuer, one.name)
+    )
+    return visit.page("share.html", record=record, clinics=clinics, days=DAYS, purposes=PURPOSES)
+
+
+async def share(visit: Visit) -> Response:
+    form = await visit.form()
+    token = visit.name("token")
+    request = MyShare(
+        records=(_id(token),),
+        clinic=_one(form, "clinic"),
+        for_ms=_days(_one(form, "days")) * limits.DAY_MS,
+        purposes=tuple(form.get("purpose", [])[: limits.PURPOSES_MAX]),
+    )
+    shared = await visit.asking(request)
+    return visit.go(f"/records/{token}", words.can_read(shared.grants))
+
+
+async def show_shares(visit: Visit) -> Response:
+    grants = (await visit.asking(MyShares())).grants
+    live = [one for one in grants if one.state in ("live", "pending")]
+    return visit.page(
+        "shares.html",
+        live=sorted(live, key=lambda one: one.not_after),
+        past=[one for one in grants if one not in live],
+        soon=_soon(visit, live),
+    )
+
+
+async def ask_stop(visit: Visit) -> Response:
+    return visit.page("stop.html", grant=await _grant(visit))
+
+
+async def stop(visit: Visit) -> Response:
+    await visit.form()
+    stopped = (await visit.asking(MyStop(id=_id(visit.name("grant"))))).stops
+    return visit.go("/shares", " ".join(map(words.has_stopped, stopped)))
+
+
+async def show_who(visit: Visit) -> Response:
+    """Every access and refusal, of one record with `record`."""
+    token = visit.query("record")
+    answer = await visit.asking(MyWho(record=_id(token) if token else None, rows=WHO_ROWS))
+    days = [(day, list(items)) for day, items in groupby(answer.accesses, lambda one: words.day(one.time))]
+    return visit.page("who.html", days=days, answer=answer, token=token, tell=words.access)
+
+
+async def ask_code(visit: Visit) -> Response:
+    return visit.page("code.html", clinics=(await visit.asking(Members())).members, receive=None)
+
+
+async def make_code(visit: Visit) -> Response:
+    form = await visit.form()
+    count = _one(form, "count")
+    if not count.isdecimal() or not 1 <= int(count) <= limits.ENROLMENTS_PER_CODE_MAX:
+        raise _unclear("how many records the code is for")
+    code = await visit.asking(MyCode(clinic=_one(form, "clinic"), count=int(count)))
+    return visit.page("code.html", clinics=(), receive=code, drawing=draw_code(code.code))
+
+
+async def show_wallet(visit: Visit) -> Response:
+    status = await visit.asking(Status())
+    records = (await visit.asking(MyRecords())).records if status.fresh else ()
+    grants = (await visit.asking(MyShares())).grants
+    live = [one for one in grants if one.state in ("live", "pending")]
+    return visit.page(
+        "wallet.html", status=status, records=records, live=live, soon=len(_soon(visit, live))
+    )
+
+
+def draw_code(text: str) -> Markup | None:
+    """A QR code as SVG; None where the text is too long for one."""
+    try:
+        drawn = segno.make(text, error="l", micro=False)
+    except segno.DataOverflowError:
+        return None
+    return Markup(  # Made by segno of modules alone, without the text.
+        drawn.svg_inline(omitsize=True, border=4, dark="#000", light="#fff", svgclass="qr", lineclass=None)
+    )
+
+
+# What a browser is shown, and what it does. The first part of each list is the navigation's.
+PAGES: Final = (
+    ("/", "Records"),
+    ("/shares", "Sharing"),
+    ("/who", "Who read"),
+    ("/code", "Receive"),
+    ("/wallet", "Wallet"),
+)
+SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/", show_records),
+    ("/records/{token}", show_record),
+    ("/records/{token}/original", save_record),
+    ("/records/{token}/share", ask_share),
+    ("/shares", show_shares),
+    ("/shares/{grant}/stop", ask_stop),
+    ("/who", show_who),
+    ("/code", ask_code),
+    ("/wallet", show_wallet),
+)
+DONE: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/records/{token}/share", share),
+    ("/shares/{grant}/stop", stop),
+    ("/code", make_code),
+)
+
+
+async def _record(visit: Visit) -> MyRecordItem:
+    """Raises Refused where she has no such record."""
+    token = visit.name("token")
+    for one in (await visit.asking(MyRecords())).records:
+        if one.token == token:
+            return one
+    raise Refused
+
+
+async def _grant(visit: Visit) -> GrantItem:
+    """Raises Refused where she gave no such grant."""
+    name = visit.name("grant")
+    for one in (await visit.asking(MyShares())).grants:
+        if one.grant == name:
+            return one
+    raise Refused
+
+
+def _fits(record: MyRecordItem, sought: str) -> bool:
+    text = f"{record.title} {record.issuer_name} {record.type} {words.day(record.time)}".casefold()
+    return all(word in text for word in sought.casefold().split())
+
+
+def _soon(visit: Visit, grants: tuple[GrantItem, ...] | list[GrantItem]) -> set[str]:
+    """The grants that end within a week."""
+    by = visit.clock.wall_ms() + EXPIRES_SOON_MS
+    return {one.grant for one in grants if words.local(one.not_after).timestamp() * 1000 < by}
+
+
+def _one(form: dict[str, list[str]], key: str) -> str:
+    """The one value of a field. Raises UserError where there is none, or more."""
+    match form.get(key):
+        case [str(value)] if 0 < len(value) <= limits.CONTROL_NAME_CHARS_MAX:
+            return value
+        case _:
+            raise _unclear(key)
+
+
+def _days(text: str) -> int:
+    if text.isdecimal() and int(text) in DAYS:
+        return int(text)
+    raise _unclear("for how many days")
+
+
+def _id(text: str) -> str:
+    """Raises Refused where it is no id: what is not there and what cannot be there look alike."""
+    if 6 <= len(text) <= 66 and set(text) <= set("0123456789abcdef"):
+        return text
+    raise Refused
+
+
+def _unclear(what: str) -> UserError:
+    return UserError(f"the form does not say clearly: {what}", "load the page again", code=Code.USAGE)

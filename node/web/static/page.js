@@ -1,0 +1,18 @@
+// News for the page: when the node has some, htmx asks for what is shown; when the session has ended,
+// the page shows that it is locked. Without this script everything works, and is as old as its loading.
+"use strict";
+
+(() => {
+  const address = document.body.dataset.events;
+  if (!address || !window.EventSource) return;
+  const events = new EventSource(address);
+  events.addEventListener("changed", () => document.body.dispatchEvent(new Event("changed")));
+  events.addEventListener("ended", () => {
+    events.close();
+    location.reload();
+  });
+  addEventListener("pagehide", () => events.close());
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+})();
