@@ -16,7 +16,7 @@ from cli.demo import demo
 from cli.keys import keys
 from cli.my import my
 from cli.network import network
-from cli.node_commands import completion, daemon, init, start, status, stop, version
+from cli.node_commands import completion, daemon, init, open_page, start, status, stop, version
 from cli.peers import peer, peers
 from cli.record import record
 from cli.service import service
@@ -44,7 +44,7 @@ def chartmesh() -> None:
     """A network of clinics in which every medical record is owned by its patient."""
 
 
-COMMANDS: list[click.Command] = [init, daemon, start, stop, status, peers, version, completion]
+COMMANDS: list[click.Command] = [init, daemon, start, stop, status, open_page, peers, version, completion]
 COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, config, service, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)

@@ -10,7 +10,7 @@ from cli import launch, render
 from cli.client import call
 from cli.settings import ANY_PATH, Settings, pass_settings, passphrase_option, shared_options
 from protocol import exits
-from protocol.control import Status, StatusResult, Stop
+from protocol.control import PageOpen, Status, StatusResult, Stop
 from protocol.errors import Code, UserError
 
 PROTOCOL_VERSION = 1
@@ -215,3 +215,20 @@ def clear(is_wanted: bool) -> None:
     """Empties the screen before a table is shown again."""
     if is_wanted:
         click.clear()  # does nothing where the output is no terminal
+
+
+@click.command("open")
+@shared_options
+@passphrase_option
+@pass_settings
+def open_page(settings: Settings) -> None:
+    """A link to this node's page in a browser, good for one use. Starts the node where it does not run."""
+    launch.ensure_running(settings)
+    result = call(settings.place, PageOpen(), timeout_s=ANSWER_S)
+    if settings.is_json:
+        render.document(result)
+        return
+    render.say(result.url)
+    render.note(
+        f"open it in a browser on this machine within {render.span(result.expires_s)}; it lets in once"
+    )

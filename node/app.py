@@ -34,9 +34,10 @@ from node.store.report import storage_warnings
 from node.systemd import supervisor
 from node.version import program_version
 from node.wallet_file import WalletFile
+from node.web.door import PageDoor
 from protocol import limits
 from protocol.blocks import Genesis, network_id
-from protocol.control import KeysResult
+from protocol.control import KeysResult, PageOpenResult
 from protocol.errors import ChartmeshError, Code, LocalProtocolError, UserError
 from protocol.invitations import SignedInvitation, check_invitation, verify_invitation
 from protocol.keys import fingerprint
@@ -96,6 +97,9 @@ class Daemon:
         self._admission = Admission(config.node.data_dir, keys) if isinstance(keys, ClinicKeys) else None
         self._answers = Answers(self._own, self)
         self._control = ControlServer(path=config.control.socket, answerer=self._answers)
+        self._page = PageDoor(
+            role=config.node.role, answerer=self._answers, clock=self._clock, entropy=entropy
+        )
 
     async def run(self) -> None:
         """Raises what a service failed of, in groups."""
@@ -118,6 +122,7 @@ class Daemon:
     async def _serve_requests(self) -> None:
         """Serves the control socket until the daemon is to stop, and lets what runs then end."""
         async with trio.open_nursery() as requests:
+            await requests.start(self._page.run)
             await requests.start(self._control.run)
             collector.begin()
             self._supervisor.ready()
@@ -127,6 +132,7 @@ class Daemon:
             self._supervisor.stopping()
             requests.cancel_scope.deadline = trio.current_time() + limits.SHUTDOWN_GRACE_S
             self._control.drain()
+            self._page.drain()
             if self._part is not None:
                 await self._part.node.drain()
 
@@ -141,6 +147,9 @@ class Daemon:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    async def open_page(self) -> PageOpenResult:
+        return await self._page.open()
 
     async def join(self, genesis: Genesis) -> None:
         """Enters the network of `genesis` and keeps its file. Entering the same one again does nothing.

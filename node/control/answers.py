@@ -57,6 +57,7 @@ from protocol.control import (
     NetworkJoinResult,
     NetworkRemove,
     NetworkSuspend,
+    PageOpen,
     PeerBlock,
     Peers,
     PeersResult,
@@ -132,6 +133,8 @@ class Answers:
                 return self._keeping().stores.stat()
             case StoreVerify():
                 return await self._keeping().stores.verify(exchange)
+            case PageOpen():
+                return await self._door.open_page()
             case NetworkJoin() | NetworkInvitation() | NetworkApply() | KeysShow() | KeysRotate():
                 return await self._answer_door(request)
             case (

@@ -11,6 +11,7 @@ from protocol.control import (
     KeysResult,
     NetworkInvitationResult,
     NetworkJoinResult,
+    PageOpenResult,
     utc,
 )
 from protocol.errors import Code, UserError
@@ -40,6 +41,10 @@ class Door(Protocol):
 
     async def rotate(self) -> KeysResult:
         """Raises UserError ROLE, MEMBERSHIP; Rejected."""
+        ...
+
+    async def open_page(self) -> PageOpenResult:
+        """A link to the page in a browser. Raises UserError PORT_IN_USE where it cannot be served."""
         ...
 
     def stop(self) -> None: ...

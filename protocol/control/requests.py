@@ -20,6 +20,7 @@ from protocol.control.membership import (
     NetworkInviteResult,
     NetworkJoinResult,
 )
+from protocol.control.page import PageOpenResult
 from protocol.control.results import (
     AccessListResult,
     AccessShowResult,
@@ -90,6 +91,10 @@ class Members(Ask[MembersResult], frozen=True, kw_only=True, tag="members"):
 
 class Stop(Ask[StopResult], frozen=True, kw_only=True, tag="stop"):
     """Answered at once; the daemon then finishes what is running and exits."""
+
+
+class PageOpen(Ask[PageOpenResult], frozen=True, kw_only=True, tag="page-open"):
+    """A link to this node's page, which is served from then on."""
 
 
 class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add"):
@@ -294,6 +299,7 @@ AnyRequest = (
     | PeerBlock
     | Members
     | Stop
+    | PageOpen
     | RecordAdd
     | RecordList
     | RecordShow

@@ -58,6 +58,9 @@ KEYS = control.KeysResult(
 )
 
 
+PAGE = control.PageOpenResult(url="http://127.0.0.1:1/ab/enter/cd", expires_s=120)
+
+
 class Silence:
     """A `control.Exchange` without content, in which nothing is shown."""
 
@@ -109,6 +112,10 @@ class Daemon:
     async def rotate(self) -> control.KeysResult:
         await trio.lowlevel.checkpoint()
         return KEYS
+
+    async def open_page(self) -> control.PageOpenResult:
+        await trio.lowlevel.checkpoint()
+        return PAGE
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -198,7 +205,7 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
     match request_:
         case control.Status() | control.Peers() | control.Members() | control.Stop():
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
-        case control.KeysShow() | control.KeysRotate():
+        case control.KeysShow() | control.KeysRotate() | control.PageOpen():
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS

@@ -35,6 +35,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.PeerBlock(id=TOKEN, for_ms=0),
     control.Members(),
     control.Stop(),
+    control.PageOpen(),
     control.RecordAdd(name="scan.dcm", size=5, code="CM1ABC", type="dicom", title="Hüfte", patient="p"),
     control.RecordList(patient="p", since_ms=1, rows=5),
     control.RecordShow(id="abcdef"),
@@ -86,6 +87,7 @@ RESULTS: dict[type, control.Document] = {
         disk_bytes=10,
         warnings=("w",),
     ),
+    control.PageOpenResult: control.PageOpenResult(url="http://127.0.0.1:1/", expires_s=120),
     control.PeersResult: control.PeersResult(
         peers=(control.PeerItem(id="02", name="a", role="member", address="/ip4/…", direction="in"),),
         offenders=(
