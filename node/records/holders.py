@@ -15,9 +15,9 @@ from node.chain.membership import Membership
 from node.ports import Offload, Stream, Transport
 from node.records.runs import receive_runs, send_runs
 from node.records.vault import BlobReader, Vault
-from node.records.vault_import import Import, blob_bytes
-from protocol import limits, merkle
-from protocol.blobs import check_content, ciphertext_length
+from node.records.vault_import import Import, blob_bytes, take_frames
+from protocol import limits
+from protocol.blobs import check_content
 from protocol.blocks import NetworkId
 from protocol.codec import encode
 from protocol.errors import (
@@ -37,7 +37,6 @@ from protocol.messages.blob import (
     PushRequest,
     Refusal,
     decode_blob_reply,
-    decode_chunk_frame,
 )
 from protocol.placement import holders
 from protocol.state import TokenState
@@ -175,30 +174,10 @@ class Holders:
 
     async def _take(self, stream: Stream, arriving: Import, content: Content) -> None:
         async def take(frames: Sequence[bytes]) -> None:
-            await self._offload.run(lambda: _write(arriving, content, frames))
+            await self._offload.run(lambda: take_frames(arriving, content, frames))
 
         await receive_runs(stream, content.chunks - arriving.next_chunk, take)
         await self._offload.run(lambda: arriving.finish(content))
-
-
-def _write(arriving: Import, content: Content, frames: Sequence[bytes]) -> None:
-    """Keeps those of `frames` that come before the first wrong one. Raises Malformed for that one."""
-    chunks: list[bytes] = []
-    leaf_hashes = bytearray()
-    try:
-        for frame in frames:
-            chunk = decode_chunk_frame(frame)
-            index, leaf_hash = arriving.next_chunk + len(chunks), merkle.leaf_hash(chunk.ciphertext)
-            is_next = chunk.index == index < content.chunks
-            if not is_next or len(chunk.ciphertext) != ciphertext_length(content, index):
-                raise Malformed("a pushed chunk is not the next one")
-            if not merkle.verify_hash(leaf_hash, index, content.chunks, chunk.path, content.root):
-                raise Malformed("a pushed chunk is not the blob's")
-            chunks.append(chunk.ciphertext)
-            leaf_hashes += leaf_hash
-    finally:
-        if chunks:
-            arriving.write(chunks, bytes(leaf_hashes))
 
 
 def placed(token: TokenState, members: Iterable[PublicKey], copies: int) -> tuple[PublicKey, ...]:

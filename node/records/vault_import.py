@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from node.ports import Put, Store
 from node.store import layout
-from protocol import limits
-from protocol.blobs import TAG_BYTES, chunk_count, padded_length
+from protocol import limits, merkle
+from protocol.blobs import TAG_BYTES, chunk_count, ciphertext_length, padded_length
 from protocol.codec import HASH_BYTES, Wire, encode
-from protocol.errors import LocalProtocolError
+from protocol.errors import LocalProtocolError, Malformed
 from protocol.keys import PublicKey
 from protocol.merkle import Tree
+from protocol.messages.blob import decode_chunk_frame
 from protocol.transactions import Content
 
 _COUNT_BYTES = 4
@@ -92,6 +93,26 @@ class Import:
             name = layout.blob(self.issuer, self.content.root)
             return name, encode(BlobEntry(self.blob_id, self.content, False))
         return layout.importing(self.blob_id), chunk_count(self.length).to_bytes(_COUNT_BYTES, "big")
+
+
+def take_frames(arriving: Import, content: Content, frames: Sequence[bytes]) -> None:
+    """Keeps those of `frames` that come before the first wrong one. Raises Malformed for that one."""
+    chunks: list[bytes] = []
+    leaf_hashes = bytearray()
+    try:
+        for frame in frames:
+            chunk = decode_chunk_frame(frame)
+            index, leaf_hash = arriving.next_chunk + len(chunks), merkle.leaf_hash(chunk.ciphertext)
+            is_next = chunk.index == index < content.chunks
+            if not is_next or len(chunk.ciphertext) != ciphertext_length(content, index):
+                raise Malformed("a chunk is not the next one")
+            if not merkle.verify_hash(leaf_hash, index, content.chunks, chunk.path, content.root):
+                raise Malformed("a chunk is not the blob's")
+            chunks.append(chunk.ciphertext)
+            leaf_hashes += leaf_hash
+    finally:
+        if chunks:
+            arriving.write(chunks, bytes(leaf_hashes))
 
 
 def blob_bytes(length: int) -> int:
