@@ -213,10 +213,43 @@ def decide(
     return Permit(token.content, body) if reason is None else Deny(reason)
 
 
+def allows_copy(
+    asker: PublicKey,
+    *,
+    server: PublicKey,
+    token: TokenState,
+    holders: Container[PublicKey],
+    suspended: Container[PublicKey],
+    state: LedgerState,
+    freshness: Freshness,
+) -> bool:
+    """Whether this node gives ciphertext of `token` to `asker`, as one that should hold a copy too.
+
+    `holders` are the clinics that placement names for the token now; the rest is as in `decide`. Nobody
+    reads by it: a holder has no key.
+    """
+    if not is_fresh(freshness, state.limits):
+        return False
+    if _is_shut_out(server, state, suspended) or _is_shut_out(asker, state, suspended):
+        return False
+    return asker in holders and not token.erased
+
+
+def is_fresh(freshness: Freshness, network_limits: NetworkLimits) -> bool:
+    """Whether a node knows the time, and its newest final block is younger than the default `max_stale`."""
+    is_young = _age_ms(freshness) < network_limits.max_stale_default_ms
+    return is_young and _knows_time(freshness, network_limits)
+
+
 def _knows_time(freshness: Freshness, network_limits: NetworkLimits) -> bool:
     """Whether the wall clock may be judged by: good, and not behind what a quorum has signed."""
     ahead_ms = freshness.final_time_ms - freshness.wall_ms
     return freshness.clock_is_good and ahead_ms <= network_limits.tolerance_ms
+
+
+def _age_ms(freshness: Freshness) -> int:
+    """How old the newest final block is by whichever clock says more."""
+    return max(freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
 
 
 def _is_shut_out(key: PublicKey, state: LedgerState, suspended: Container[PublicKey]) -> bool:
@@ -280,8 +313,7 @@ def _refuse_serving(
     """What stands against serving anyone: a range outside the record, a stale ledger, no copy."""
     if request.first_chunk + request.chunk_count > token.content.chunks:
         return DenyReason.SCOPE
-    age_ms = max(freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
-    if age_ms >= max_stale_ms:
+    if _age_ms(freshness) >= max_stale_ms:
         return DenyReason.STALE
     if not holds:
         return DenyReason.NOT_HELD

@@ -12,12 +12,16 @@ NO_RECORD = bytes(HASH_BYTES)
 
 
 class AuditEvent(StrEnum):
-    """What a record tells. INTENT comes before the first byte, OUTCOME after the last."""
+    """What a record tells. INTENT comes before the first byte, OUTCOME after the last.
+
+    DELETION attests that nothing of an erased token's ciphertext is here.
+    """
 
     INTENT = "intent"
     OUTCOME = "outcome"
     DENIAL = "denial"
     RESTART = "restart"
+    DELETION = "deletion"
 
 
 class AuditRecord(Wire, frozen=True):

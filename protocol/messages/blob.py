@@ -3,6 +3,7 @@
 A stream carries one exchange after another. Push (members only): PushRequest, then, where the reply is
 PushGo, the chunks as ChunkFrame from `next_chunk` on, then Holding. Fetch: NonceRequest, Nonce, a
 SignedFetchRequest, then Serve followed by one ChunkFrame for each chunk, or Refusal and nothing else.
+Copy (among the holders of a blob): CopyRequest, then CopyGo followed by the chunks, or Refusal.
 """
 
 from protocol import limits
@@ -10,9 +11,10 @@ from protocol.access import NONCE_BYTES, SignedFetchRequest
 from protocol.codec import HASH_BYTES, Wire, decode
 from protocol.errors import Malformed
 from protocol.keys import PublicKey
-from protocol.transactions import Content
+from protocol.transactions import Content, TokenId
 
 PATH_MAX = 24  # a tree of 2^24 chunks of 256 KiB is 4 TiB
+_CHUNKS_MAX = 2**PATH_MAX
 
 
 class NonceRequest(Wire, frozen=True, tag=1):
@@ -29,7 +31,17 @@ class PushRequest(Wire, frozen=True, tag=3):
     content: Content
 
 
-BlobQuestion = NonceRequest | FetchCall | PushRequest
+class CopyRequest(Wire, frozen=True, tag=10):
+    """Asks, as one that should hold the token's ciphertext too, for some of its chunks: all of them to
+    have a copy again, a single one to see whether the other holder has it.
+    """
+
+    token: TokenId
+    first_chunk: int
+    chunk_count: int
+
+
+BlobQuestion = NonceRequest | FetchCall | PushRequest | CopyRequest
 
 
 class Nonce(Wire, frozen=True, tag=4):
@@ -61,7 +73,11 @@ class Holding(Wire, frozen=True, tag=8):
     signature: bytes
 
 
-BlobReply = Nonce | Refusal | Serve | PushGo | Holding
+class CopyGo(Wire, frozen=True, tag=11):
+    """The chunks asked for follow."""
+
+
+BlobReply = Nonce | Refusal | Serve | PushGo | Holding | CopyGo
 
 
 class ChunkFrame(Wire, frozen=True, tag=9):
@@ -74,7 +90,13 @@ class ChunkFrame(Wire, frozen=True, tag=9):
 
 def decode_blob_question(raw: bytes) -> BlobQuestion:
     """Raises Malformed."""
-    return decode(BlobQuestion, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)  # type: ignore[arg-type]
+    question: BlobQuestion = decode(BlobQuestion, raw, limit=limits.CONTROL_FRAME_BYTES_MAX)  # type: ignore[arg-type]
+    match question:
+        case CopyRequest(token, first, count):
+            _require(len(token) == HASH_BYTES and first >= 0 and 0 < count <= _CHUNKS_MAX)
+        case NonceRequest() | FetchCall() | PushRequest():
+            pass
+    return question
 
 
 def decode_blob_reply(raw: bytes) -> BlobReply:
@@ -87,7 +109,7 @@ def decode_blob_reply(raw: bytes) -> BlobReply:
             _require(next_chunk >= 0)
         case Serve(_, sequence):
             _require(sequence >= 0)
-        case Refusal() | Holding():
+        case Refusal() | Holding() | CopyGo():
             pass
     return reply
 

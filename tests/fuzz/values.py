@@ -252,6 +252,11 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     },
     blocks_messages.TimeRequest: lambda maker, _fields: {"nonce": maker.octets(16)},
     blob.ChunkFrame: lambda maker, _fields: {"ciphertext": maker.octets(300), "path": maker.hashes()},
+    blob.CopyRequest: lambda maker, _fields: {
+        "token": maker.octets(32),
+        "first_chunk": 0,
+        "chunk_count": 7,
+    },
     codes.ReceiveCode: lambda maker, _fields: {"clinic_name": "Klinik Süd"},
     consensus.Forward: lambda maker, _fields: {"submissions": maker.some(consensus.Submission)},
     consensus.Vote: lambda maker, _fields: {"signer": maker.pick((0, 3, limits.MEMBERS_MAX - 1))},
