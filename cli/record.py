@@ -137,10 +137,7 @@ def show(settings: Settings, identity: str) -> None:
         ("issued", f"{render.when(one.time)} by {render.named(one.issuer_name, one.issuer)}"),
         ("owner key", f"{result.owner}, generation {result.generation}"),
         ("state", "erased" if result.erased else f"final at height {result.height}"),
-        (
-            "copies",
-            f"{'?' if one.copies is None else one.copies}: {', '.join(map(render.short, result.holders))}",
-        ),
+        ("copies", ", ".join(f"{copy.name} {copy.state}" for copy in result.copies) or "none"),
         ("grants", f"{one.grants} live"),
         ("hash", result.root),
     ):

@@ -15,6 +15,7 @@ from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.suspensions import Suspensions
 from node.ports import Offload
 from node.records.audit_log import AuditLog
+from node.records.copy_exchange import CopyExchange
 from node.records.fetch_run import FetchAsk, Fetched
 from node.records.fetching import Fetcher
 from node.records.gate import Gate
@@ -116,6 +117,14 @@ class Clinic:
             membership=self.ledger.membership,
             copies=GENESIS.limits.holders,
         )
+        exchange = CopyExchange(
+            transport=self.transport,
+            vault=self.vault,
+            ledger=self.ledger,
+            suspended=self.suspensions,
+            freshness=lambda: self.ledger.freshness(clock_is_good=self.clock_is_good),
+            offload=offload,
+        )
         self.server = BlobServer(
             transport=self.transport,
             gate=self.gate,
@@ -124,6 +133,7 @@ class Clinic:
             entropy=self.entropy,
             offload=offload,
             receive_push=self.holders.receive,
+            give_copy=exchange.give,
         )
         self.fetcher = Fetcher(
             transport=self.transport,

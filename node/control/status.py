@@ -240,8 +240,19 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
             f"{services.ledger.owed.count} sealed keys of records or grants were left out of the blocks "
             "that members gave this node: it asks the others for them"
         )
+    yield from _copy_warnings(clinic)
     if clinic.records.vault.used_bytes > NEARLY_FULL * own.quota_bytes:
         yield "the room for ciphertext is nearly used up: raise storage.quota_bytes"
+
+
+def _copy_warnings(clinic: Clinic) -> Iterator[str]:
+    """Of copies that are not where they should be, here and elsewhere."""
+    missing = clinic.records.copies.missing
+    if missing:
+        yield f"copies of records that should be here, and that no other clinic gave yet: {missing}"
+    for peer, lacking in clinic.records.challenges.lacking().items():
+        name = clinic.services.membership.name_of(peer)
+        yield f"{name} does not show the copies of records that it should hold: {lacking}"
 
 
 def _how_far(applicant: Applicant) -> str:

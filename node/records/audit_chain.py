@@ -73,6 +73,11 @@ class AuditChain:
             records.append(record)
         return records, False
 
+    def has(self, event: AuditEvent, token: TokenId) -> bool:
+        """Whether a record of `token` tells of `event`."""
+        found = (self.get(sequence) for sequence in self._sequences(token, 0))
+        return any(record is not None and record.event == event for record in found)
+
     def append(self, records: Sequence[AuditRecord]) -> None:
         """Writes records that follow the newest, with their index, as one; durable when it returns."""
         entries: list[Put] = [(layout.audit(record.sequence), encode(record)) for record in records]

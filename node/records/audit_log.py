@@ -19,6 +19,7 @@ from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash
 from protocol.codec import encode
 from protocol.errors import Code, StorageError
 from protocol.keys import PublicKey
+from protocol.transactions import TokenId
 
 _log = logging.getLogger(__name__)
 _NOBODY = PublicKey(b"")
@@ -104,6 +105,16 @@ class AuditLog:
         if self._tally.keeps(asked.peer if is_member else EVERYONE_ELSE, token):
             record = self._record(AuditEvent.DENIAL, asked)
             await self._append(replace(record, reason=reason.value, count=1))
+
+    async def attest_deletion(self, token: TokenId) -> None:
+        """Writes down, once for each token, that its ciphertext is not here; durable when it returns.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        if not await self._offload.run(lambda: self.chain.has(AuditEvent.DELETION, token)):
+            record = self._record(AuditEvent.DELETION, Asked(_NOBODY, None, 0, 0))
+            await self._append(replace(record, token=token))
 
     async def verify(self) -> Verdict:
         """Reads the whole chain again."""

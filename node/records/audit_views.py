@@ -113,5 +113,7 @@ def _outcome(record: AuditRecord) -> str:
             return "stopped" if record.reason else "served"
         case AuditEvent.DENIAL:
             return "refused" if record.count <= 1 else f"refused {record.count} times"
+        case AuditEvent.DELETION:
+            return "deleted"
         case _:
             return "unknown"

@@ -1,12 +1,23 @@
 """The records of a clinic: those that it issued, and those that patients let it read."""
 
+from msgspec.structs import replace
+
 from node.chain.ledger import Ledger
 from node.ports import Offload, Store
+from node.records.copy_challenges import CopyChallenges
 from node.records.grants_inbox import GrantsInbox
 from node.records.holders import placed
 from node.records.ids import find_token
 from node.records.issued import IssuedRecord, IssuedRecords
-from protocol.control import RecordItem, RecordList, RecordListResult, RecordShow, RecordShowResult, utc
+from protocol.control import (
+    CopyItem,
+    RecordItem,
+    RecordList,
+    RecordListResult,
+    RecordShow,
+    RecordShowResult,
+    utc,
+)
 from protocol.grants import RecordLabel
 from protocol.transactions import TokenId
 
@@ -21,10 +32,11 @@ class Records:
         store: Store,
         inbox: GrantsInbox,
         issued: IssuedRecords,
+        challenges: CopyChallenges,
         offload: Offload,
     ) -> None:
         self._ledger, self._store, self._inbox = ledger, store, inbox
-        self._issued, self._offload = issued, offload
+        self._issued, self._challenges, self._offload = issued, challenges, offload
 
     async def rows(self, request: RecordList) -> RecordListResult:
         """The records that this clinic issued or may read, newest first."""
@@ -32,13 +44,16 @@ class Records:
         return await self._offload.run(lambda: self._list(request))
 
     async def show(self, request: RecordShow) -> RecordShowResult:
-        """One record as the ledger has it; title and type where this clinic can know them.
+        """One record as the ledger has it, and where its copies are; title and type where this clinic can
+        know them.
 
         Raises:
             Refused: no such record. UserError: AMBIGUOUS_ID.
         """
         await self._inbox.wait_searched()
-        return await self._offload.run(lambda: self._show(request))
+        shown = await self._offload.run(lambda: self._show(request))
+        name = TokenId(bytes.fromhex(shown.record.token))
+        return replace(shown, copies=await self._copies(name))
 
     # Inside.
 
@@ -85,6 +100,15 @@ class Records:
             root=token.content.root.hex(),
             holders=tuple(peer.hex() for peer in copies),
             erased=token.erased,
+        )
+
+    async def _copies(self, name: TokenId) -> tuple[CopyItem, ...]:
+        token = self._ledger.state.token(name)
+        if token is None or token.erased:
+            return ()
+        return tuple(
+            CopyItem(member=peer.hex(), name=self._ledger.membership.name_of(peer), state=state)
+            for peer, state in (await self._challenges.look(name, token)).items()
         )
 
     def _item(self, name: TokenId, own: IssuedRecord | None, shared: RecordLabel | None) -> RecordItem:

@@ -9,6 +9,9 @@ from node.records.audit_door import AuditDoor
 from node.records.audit_heads import AuditHeads
 from node.records.audit_log import AuditLog
 from node.records.audit_views import AuditViews
+from node.records.copies import Copies
+from node.records.copy_challenges import CopyChallenges
+from node.records.copy_exchange import CopyExchange
 from node.records.fetching import Fetcher
 from node.records.gate import Gate
 from node.records.grants_inbox import GrantsInbox
@@ -63,7 +66,10 @@ class RecordServices:
             submissions=ledger_services.submissions,
             clock=ports.clock,
         )
-        self.holders, self.server = self._build_blobs()
+        self.holders = self._build_holders()
+        exchange = self._build_exchange()
+        self.server = self._build_server(exchange)
+        self.copies, self.challenges = self._build_copies(exchange)
         self.door = self._build_door()
         self.issuer, self.reader = self._build_issuer(), self._build_reader()
         self.records, self.access, self.audit_views = self._build_views()
@@ -79,10 +85,32 @@ class RecordServices:
             await nursery.start(self.audit.run)
             await nursery.start(self.inbox.run)
             await nursery.start(self.heads.run)
+            await nursery.start(self.copies.run)
+            await nursery.start(self.challenges.run)
             task_status.started()
 
-    def _build_blobs(self) -> tuple[Holders, BlobServer]:
-        ports = self._ports
+    def _build_holders(self) -> Holders:
+        return Holders(
+            transport=self._ports.transport,
+            vault=self.vault,
+            offload=self._ports.offload,
+            key=self._key,
+            network=self._network,
+            membership=self._ledger.membership,
+            copies=self._genesis.limits.holders,
+        )
+
+    def _build_exchange(self) -> CopyExchange:
+        return CopyExchange(
+            transport=self._ports.transport,
+            vault=self.vault,
+            ledger=self._ledger,
+            suspended=self._ledger_services.suspensions,
+            freshness=self._ledger_services.freshness,
+            offload=self._ports.offload,
+        )
+
+    def _build_server(self, exchange: CopyExchange) -> BlobServer:
         gate = Gate(
             identity=self._key.public,
             suspended=self._ledger_services.suspensions,
@@ -91,25 +119,36 @@ class RecordServices:
             audit=self.audit,
             freshness=self._ledger_services.freshness,
         )
-        holders = Holders(
-            transport=ports.transport,
-            vault=self.vault,
-            offload=ports.offload,
-            key=self._key,
-            network=self._network,
-            membership=self._ledger.membership,
-            copies=self._genesis.limits.holders,
-        )
-        server = BlobServer(
-            transport=ports.transport,
+        return BlobServer(
+            transport=self._ports.transport,
             gate=gate,
             vault=self.vault,
             audit=self.audit,
-            entropy=ports.entropy,
-            offload=ports.offload,
-            receive_push=holders.receive,
+            entropy=self._ports.entropy,
+            offload=self._ports.offload,
+            receive_push=self.holders.receive,
+            give_copy=exchange.give,
         )
-        return holders, server
+
+    def _build_copies(self, exchange: CopyExchange) -> tuple[Copies, CopyChallenges]:
+        copies = Copies(
+            exchange=exchange,
+            vault=self.vault,
+            audit=self.audit,
+            ledger=self._ledger,
+            ledger_store=self._ports.ledger_store,
+            offload=self._ports.offload,
+        )
+        challenges = CopyChallenges(
+            exchange=exchange,
+            vault=self.vault,
+            ledger=self._ledger,
+            ledger_store=self._ports.ledger_store,
+            entropy=self._ports.entropy,
+            offload=self._ports.offload,
+            renew=copies.renew,
+        )
+        return copies, challenges
 
     def _build_door(self) -> AuditDoor:
         return AuditDoor(
@@ -162,6 +201,7 @@ class RecordServices:
             store=ports.ledger_store,
             inbox=self.inbox,
             issued=self.issued,
+            challenges=self.challenges,
             offload=ports.offload,
         )
         access = AccessViews(

@@ -25,6 +25,7 @@ from protocol.blobs import ciphertext_length
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, StorageError
 from protocol.messages.blob import (
+    CopyRequest,
     FetchCall,
     Nonce,
     NonceRequest,
@@ -42,6 +43,7 @@ DAMAGED: Final = "damaged"
 _log = logging.getLogger(__name__)
 
 ReceivePush = Callable[[Stream, Content], Awaitable[None]]
+GiveCopy = Callable[[Stream, CopyRequest], Awaitable[None]]
 
 
 class _Stopped(ChartmeshError):
@@ -49,7 +51,9 @@ class _Stopped(ChartmeshError):
 
 
 class BlobServer:
-    """Serves the `blob` protocol; what members push goes to `receive_push`."""
+    """Serves the `blob` protocol; what members push goes to `receive_push`, and what other holders ask for
+    to `give_copy`.
+    """
 
     def __init__(
         self,
@@ -61,9 +65,11 @@ class BlobServer:
         entropy: Entropy,
         offload: Offload,
         receive_push: ReceivePush,
+        give_copy: GiveCopy,
     ) -> None:
         self._gate, self._vault, self._audit = gate, vault, audit
-        self._entropy, self._offload, self._receive_push = entropy, offload, receive_push
+        self._entropy, self._offload = entropy, offload
+        self._receive_push, self._give_copy = receive_push, give_copy
         self._places = Places(limits.SERVES_MAX, limits.SERVES_PER_PEER_MAX)
         transport.serve(PROTOCOL, self.serve, strangers=True)
 
@@ -79,6 +85,9 @@ class BlobServer:
                     await self._answer(stream, signed, nonce.take() or b"", came_s)
                 case PushRequest(content):
                     await self._receive_push(stream, content)
+                case CopyRequest() as request:
+                    async with self._places.taken_by(stream.peer):
+                        await self._give_copy(stream, request)
 
     async def drain(self) -> None:
         """Begins no more transfers, and returns when those that run have ended."""

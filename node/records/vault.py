@@ -16,7 +16,7 @@ from node.store import layout
 from protocol import limits
 from protocol.codec import HASH_BYTES, decode, encode
 from protocol.errors import Code, Malformed, StorageError, UserError
-from protocol.keys import PublicKey
+from protocol.keys import KEY_BYTES, PublicKey
 from protocol.merkle import Tree
 from protocol.messages.blob import ChunkFrame
 from protocol.transactions import Content
@@ -131,11 +131,22 @@ class Vault:
             with trio.CancelScope(shield=True):
                 await self._drop(arriving.blob_id, arriving.next_chunk)
 
-    async def delete(self, issuer: PublicKey, root: bytes) -> None:
-        """Removes a blob, whole or not; a crash in between is made up for at the next start."""
+    def is_arriving(self, issuer: PublicKey, root: bytes) -> bool:
+        """Whether the blob is coming in on some stream now."""
+        return layout.blob(issuer, root) in self._arriving
+
+    def names(self) -> list[tuple[PublicKey, bytes]]:
+        """Issuer and root of every blob here, whole or not. Reads the disk: call it through Offload."""
+        keys = [key[len(layout.BLOB) :] for key, _ in self._store.iterate(layout.BLOB)]
+        return [(PublicKey(key[:KEY_BYTES]), key[KEY_BYTES:]) for key in keys]
+
+    async def delete(self, issuer: PublicKey, root: bytes) -> bool:
+        """Removes a blob, whole or not, and says whether there was one; a crash in between is made up for
+        at the next start. One that is coming in is left alone.
+        """
         entry = self._entry(issuer, root)
-        if entry is None:
-            return
+        if entry is None or self.is_arriving(issuer, root):
+            return False
         self._trees.pop(entry.blob_id, None)
         count = entry.content.chunks
         mark = (layout.importing(entry.blob_id), count.to_bytes(_INDEX_BYTES, "big"))
@@ -143,6 +154,7 @@ class Vault:
         await self._offload.run(lambda: self._store.write([mark], [name], sync=True))
         self.used_bytes -= _entry_bytes(entry)
         await self._drop(entry.blob_id, count)
+        return True
 
     # Inside.
 

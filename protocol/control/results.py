@@ -167,8 +167,20 @@ class RecordListResult(Document, frozen=True, kw_only=True):
     more: bool = False
 
 
+class CopyItem(Item, frozen=True, kw_only=True):
+    """A clinic that should hold the ciphertext. `state` is `shown` where it showed a chunk drawn just now,
+    `missing` where it did not, `unreachable`, or `unknown` to a clinic that holds none and may not ask.
+    """
+
+    member: str
+    name: str
+    state: str
+
+
 class RecordShowResult(Document, frozen=True, kw_only=True):
-    """`record.grants` counts the live ones; `root` is the hash of the ciphertext's tree."""
+    """`record.grants` counts the live ones; `root` is the hash of the ciphertext's tree. `holders` signed
+    for it when it came, `copies` should have it now.
+    """
 
     record: RecordItem
     owner: str
@@ -177,6 +189,7 @@ class RecordShowResult(Document, frozen=True, kw_only=True):
     root: str
     holders: tuple[str, ...] = ()
     erased: bool = False
+    copies: tuple[CopyItem, ...] = ()
 
 
 class RecordGetResult(Document, frozen=True, kw_only=True):

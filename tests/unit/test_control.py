@@ -144,6 +144,7 @@ RESULTS: dict[type, control.Document] = {
         generation=0,
         height=1,
         root="ff",
+        copies=(control.CopyItem(member="02", name="clinic-b", state="missing"),),
     ),
     control.RecordGetResult: control.RecordGetResult(token=TOKEN, bytes=3, sha256="ff", audit_id="a-7"),
     control.AccessListResult: control.AccessListResult(grants=(GRANT,)),
