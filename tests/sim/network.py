@@ -50,6 +50,10 @@ class SimNetwork:
         self.weather = weather or Weather()
         self.watches: list[Watch] = []
         self.gossip_watches: list[Callable[[PublicKey, str, bytes], None]] = []
+        self.hearing_watches: list[Callable[[PublicKey, str, bytes], None]] = []
+        """See what arrives by gossip, by whom it is heard."""
+        self.frame_watches: list[Callable[[SimStream, bytes | None], None]] = []
+        """See every frame that is put on a stream, from the sender's end; None is the end of it."""
         self._dice = world.dice("connections")
         self._names: dict[PublicKey, str] = {}
         self._links: dict[Pair, Link] = {}
@@ -268,13 +272,18 @@ class SimNetwork:
     ) -> None:
         if self._online.get(target.identity) is target:
             self.world.trace.note("hear", self.name_of(origin), self.name_of(target.identity))
-            target.accept_gossip(origin, topic, payload)
+            if target.accept_gossip(origin, topic, payload):
+                for watch in self.hearing_watches:
+                    watch(target.identity, topic, payload)
 
     # Streams.
 
-    def trace_frame(self, sender: PublicKey, receiver: PublicKey, frame: bytes | None) -> None:
+    def trace_frame(self, sender: SimStream, frame: bytes | None) -> None:
         kind = "close" if frame is None else "frame"
-        self.world.trace.note(kind, self.name_of(sender), self.name_of(receiver), frame or b"")
+        who, whom = self.name_of(sender.local), self.name_of(sender.peer)
+        self.world.trace.note(kind, who, whom, frame or b"")
+        for watch in self.frame_watches:
+            watch(sender, frame)
 
     def forget_if_over(self, stream: SimStream) -> None:
         connection = self.connection(stream.local, stream.peer)

@@ -24,8 +24,11 @@ class SimStream:
     keep their order whatever their latencies. None is the end of the stream.
     """
 
-    def __init__(self, network: "SimNetwork", host: "SimTransport", peer: PublicKey) -> None:
+    def __init__(
+        self, network: "SimNetwork", host: "SimTransport", peer: PublicKey, protocol: str, is_server: bool
+    ) -> None:
         self._network, self._host, self._peer = network, host, peer
+        self.protocol, self.is_server = protocol, is_server
         self._link = network.link(host.identity, peer)
         self.other: SimStream
         self.spend: Callable[[], None] = lambda: None
@@ -40,10 +43,11 @@ class SimStream:
 
     @classmethod
     def pair(
-        cls, network: "SimNetwork", opener: "SimTransport", server: "SimTransport"
+        cls, network: "SimNetwork", opener: "SimTransport", server: "SimTransport", protocol: str
     ) -> tuple["SimStream", "SimStream"]:
         """The opener's end and the server's end."""
-        near, far = cls(network, opener, server.identity), cls(network, server, opener.identity)
+        near = cls(network, opener, server.identity, protocol, False)
+        far = cls(network, server, opener.identity, protocol, True)
         near.other, far.other = far, near
         return near, far
 
@@ -138,7 +142,7 @@ class SimStream:
             self._news.unpark_all()
 
     def _put(self, frame: bytes | None) -> None:
-        self._network.trace_frame(self.local, self._peer, frame)
+        self._network.trace_frame(self, frame)
         other = self.other
         other._wire.append(frame)
         other._unread_bytes += 0 if frame is None else len(frame)

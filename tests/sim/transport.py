@@ -102,7 +102,7 @@ class SimTransport:
         with trio.move_on_after(limits.STREAM_OPEN_S):
             connection = await self._connection(peer)
             server = connection.other(self)
-            stream, far = SimStream.pair(self._network, self, server)
+            stream, far = SimStream.pair(self._network, self, server, protocol)
             connection.streams[far] = self._identity
             stream.spend = self._spender(self._peer(peer))
             self._network.link(self._identity, peer).carry(server.accept_stream, far, protocol)
@@ -170,15 +170,18 @@ class SimTransport:
         except trio.WouldBlock:
             self._overflow(protocol)
 
-    def accept_gossip(self, origin: PublicKey, topic: str, payload: bytes) -> None:
+    def accept_gossip(self, origin: PublicKey, topic: str, payload: bytes) -> bool:
+        """Whether it waits for its reader now."""
         channel = self._topics.get(topic)
         if channel is not None:
             try:
                 channel.send_nowait(GossipMessage(topic, origin, payload))
+                return True
             except trio.WouldBlock:
                 self._overflow(topic)
             except trio.BrokenResourceError:
                 del self._topics[topic]
+        return False
 
     def accept_stream(self, stream: SimStream, protocol: str) -> None:
         """Starts the handler of an inbound stream, or refuses the stream."""
