@@ -54,6 +54,8 @@ class SimNetwork:
         """See what arrives by gossip, by whom it is heard."""
         self.frame_watches: list[Callable[[SimStream, bytes | None], None]] = []
         """See every frame that is put on a stream, from the sender's end; None is the end of it."""
+        self.read_watches: list[Callable[[SimStream, bytes], None]] = []
+        """See every frame that is taken from a stream, from the reader's end."""
         self._dice = world.dice("connections")
         self._names: dict[PublicKey, str] = {}
         self._links: dict[Pair, Link] = {}

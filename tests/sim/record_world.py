@@ -17,6 +17,7 @@ from tests.clinic_world import plaintext
 from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import BuildNode, Cluster, Seat, SimNode
+from tests.sim.serve_watch import ServeWatch
 from tests.sim.world import World, simulate
 
 QUOTA_BYTES = limits.GIB
@@ -108,12 +109,13 @@ def play(
     build: BuildNode = build_clinic,
     network_type: type[SimNetwork] = SimNetwork,
 ) -> None:
-    """`story` with four clinics and one patient, all up and fresh."""
+    """`story` with four clinics and one patient, all up and fresh, and all that is served watched."""
 
     async def tell(world: World) -> None:
         async with trio.open_nursery() as nursery:
             network = network_type(world)
             cluster = Cluster(world, network, nursery, build, size=4)
+            ServeWatch(cluster, network).look()
             cluster.start()
             someone = someone_new(cluster, network)
             await nursery.start(someone.run)

@@ -109,6 +109,8 @@ class SimStream:
             self.reset("a frame over its limit")
             raise Malformed(f"frame of {len(frame)} bytes is over its limit of {limit}")
         self.spend()
+        for watch in self._network.read_watches:
+            watch(self, frame)
         return frame
 
     async def aclose(self) -> None:

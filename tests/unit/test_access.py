@@ -16,6 +16,7 @@ from protocol.access import (
     Freshness,
     Permit,
     SignedFetchRequest,
+    VerifiedFetch,
     decide,
     sign_fetch,
     verify_fetch,
@@ -129,11 +130,10 @@ class Situation:
         entries = StateMap.empty().update({key: encode(entry) for key, entry in leaves.items()})
         return LedgerState(NETWORK, LIMITS, entries)
 
-    def decide(self) -> Permit | Deny:
-        raw = self.presented()
+    def fetch(self) -> VerifiedFetch:
         request = FetchRequest(
             self.token,
-            raw,
+            self.presented(),
             self.signer.public,
             self.server,  # type: ignore[arg-type]
             self.nonce,
@@ -143,12 +143,15 @@ class Situation:
             self.chunk_count,
             NOW_MS,
         )
+        return verify_fetch(sign_fetch(request, self.signer, NETWORK), NETWORK)
+
+    def decide(self) -> Permit | Deny:
         return decide(
-            verify_fetch(sign_fetch(request, self.signer, NETWORK), NETWORK),
+            self.fetch(),
             server=HERE,
             nonce=NONCE,
             state=self.state(),
-            denied={(TOKEN, grant_id(raw))} if self.denied else frozenset(),
+            denied={(TOKEN, grant_id(self.presented()))} if self.denied else frozenset(),
             suspended=self.suspended,
             freshness=Freshness(
                 final_time_ms=NOW_MS - self.final_age_ms,
