@@ -79,6 +79,10 @@ class Freshness:
         """How old the newest final block is, by the clock that says most."""
         return max(0, self.wall_ms - self.final_time_ms, self.elapsed_since_final_ms)
 
+    def knows_time(self, tolerance_ms: int) -> bool:
+        """Whether the wall clock may be judged by: good, and not behind what a quorum has signed."""
+        return self.clock_is_good and self.final_time_ms - self.wall_ms <= tolerance_ms
+
 
 class DenyReason(StrEnum):
     """Why a request was denied, in the order of the checks, for the local audit log only.
@@ -183,7 +187,7 @@ def decide(
         return Deny(DenyReason.WRONG_SERVER)
     if request.nonce != nonce:
         return Deny(DenyReason.REPLAYED_NONCE)
-    if not _knows_time(freshness, state.limits):
+    if not freshness.knows_time(state.limits.tolerance_ms):
         return Deny(DenyReason.CLOCK)
     if state.member(server) is None or _is_shut_out(server, state, suspended):
         return Deny(DenyReason.NOT_MEMBER)
@@ -237,19 +241,8 @@ def allows_copy(
 
 def is_fresh(freshness: Freshness, network_limits: NetworkLimits) -> bool:
     """Whether a node knows the time, and its newest final block is younger than the default `max_stale`."""
-    is_young = _age_ms(freshness) < network_limits.max_stale_default_ms
-    return is_young and _knows_time(freshness, network_limits)
-
-
-def _knows_time(freshness: Freshness, network_limits: NetworkLimits) -> bool:
-    """Whether the wall clock may be judged by: good, and not behind what a quorum has signed."""
-    ahead_ms = freshness.final_time_ms - freshness.wall_ms
-    return freshness.clock_is_good and ahead_ms <= network_limits.tolerance_ms
-
-
-def _age_ms(freshness: Freshness) -> int:
-    """How old the newest final block is by whichever clock says more."""
-    return max(freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)
+    is_young = freshness.age_ms < network_limits.max_stale_default_ms
+    return is_young and freshness.knows_time(network_limits.tolerance_ms)
 
 
 def _is_shut_out(key: PublicKey, state: LedgerState, suspended: Container[PublicKey]) -> bool:
@@ -313,7 +306,7 @@ def _refuse_serving(
     """What stands against serving anyone: a range outside the record, a stale ledger, no copy."""
     if request.first_chunk + request.chunk_count > token.content.chunks:
         return DenyReason.SCOPE
-    if _age_ms(freshness) >= max_stale_ms:
+    if freshness.age_ms >= max_stale_ms:
         return DenyReason.STALE
     if not holds:
         return DenyReason.NOT_HELD

@@ -56,15 +56,17 @@ class ConsensusService:
         journal: VoteJournal,
         key: SigningKey | None,
         clock: Clock,
+        is_clock_good: Callable[[], bool],
         offload: Offload,
         on_behind: Callable[[], None],
         on_foreign: Callable[[PublicKey], None],
         on_final: Callable[[Block, Finality], None],
     ) -> None:
-        """`on_foreign` is called with a peer that says final what is no block known here."""
+        """`is_clock_good` is asked before each step: a node whose clock is off from the members' does not
+        vote. `on_foreign` is called with a peer that says final what is no block known here."""
         self._transport, self._ledger, self._tree = transport, ledger, tree
         self._submissions, self._journal = submissions, journal
-        self._clock, self._offload = clock, offload
+        self._clock, self._is_clock_good, self._offload = clock, is_clock_good, offload
         self._on_behind, self._on_foreign, self._on_final = on_behind, on_foreign, on_final
         self._key = key
         self._inbox = Inbox()
@@ -72,7 +74,6 @@ class ConsensusService:
         self._reconnected: set[PublicKey] = set()
         self._wake = trio.Event()
         self._turn = trio.Lock()
-        self._clock_is_good = False
         self._learn_height: int | None = None
         self._has_stopped = False
         self._accuse: Callable[[Evidence], None] = lambda evidence: None
@@ -91,20 +92,17 @@ class ConsensusService:
                     await self._step()
         await trio.sleep_forever()
 
-    def set_clock_is_good(self, is_good: bool) -> None:
-        """A node whose clock is off from the members' does not vote."""
-        self._clock_is_good = is_good
-        self._allow_votes()
-
     def learn_through(self, height: int) -> None:
         """Before its chain is this high, the node does not vote: its disks may be older than it knows."""
         self._learn_height = height
         self._allow_votes()
+        self.wake()
 
     def stop(self) -> None:
         """Nothing is signed or committed any more."""
         self._has_stopped = True
         self._allow_votes()
+        self.wake()
 
     def on_evidence(self, callback: Callable[[Evidence], None]) -> None:
         """Calls `callback` with whatever convicts a validator, once for each vote key."""
@@ -185,6 +183,7 @@ class ConsensusService:
         self._wake = trio.Event()
 
     async def _step(self) -> None:
+        self._allow_votes()
         now = self.now()
         wake_ms = self.machine.wake_ms(now)
         if wake_ms is not None and wake_ms <= now.elapsed_ms:
@@ -249,8 +248,7 @@ class ConsensusService:
 
     def _allow_votes(self) -> None:
         has_learned = self._learn_height is not None and self._ledger.height >= self._learn_height
-        self.machine.may_vote = self._clock_is_good and has_learned and not self._has_stopped
-        self.wake()
+        self.machine.may_vote = has_learned and not self._has_stopped and self._is_clock_good()
 
     def _send(self, to: int | None, message: ConsensusMessage) -> None:
         payload = encode(message)
@@ -300,6 +298,7 @@ class ConsensusService:
             self.machine = self._open_epoch()
             _log.info("epoch %d is open", self.machine.committee.epoch)
         self._allow_votes()
+        self.wake()
         self._submissions.settle(blocks)
         self._on_final(blocks[-1], finality)
         _log.debug("height %d is final", header.height)

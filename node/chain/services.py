@@ -82,6 +82,7 @@ class LedgerServices:
             store=store, votes=ports.votes, key=None if vote_key is None else vote_key.public
         )
         self.comparison = Comparison(transport=ports.transport, ledger=self.ledger, halt=self.halt)
+        self.clock_check = self._build_clock_check()
         tree = self._build_tree()
         self.consensus = self._build_consensus(tree)
         self.gossip = self._build_gossip()
@@ -89,8 +90,6 @@ class LedgerServices:
         self.exclusion.observe(self._stop)
         if self.has_stopped:
             self._stop()
-        self.clock_check = self._build_clock_check()
-        self.consensus.set_clock_is_good(self.clock_check.is_good)
         self.sync.connect(adopt=self.consensus.adopt, check=self.submissions.check, see=self.halt.see)
         self.submissions.connect(
             rejection=lambda transaction: tree.rejection(transaction, self.consensus.now()),
@@ -128,13 +127,13 @@ class LedgerServices:
     def _is_caught_up(self) -> bool:
         return self.freshness().age_ms <= self.genesis.limits.max_stale_default_ms
 
-    def _judge_clock(self, is_good: bool) -> None:
+    def _judge_clock(self) -> None:
         """The first time a quorum answers, it also says how far this node is behind."""
         if not self._has_heard:
             self._has_heard = True
             claimed = known_height(self.clock_check.heights, self.membership.committee.faults)
             self.consensus.learn_through(claimed)
-        self.consensus.set_clock_is_good(is_good)
+        self.consensus.wake()
 
     def _stop(self) -> None:
         self.consensus.stop()
@@ -194,6 +193,7 @@ class LedgerServices:
             journal=self.journal,
             key=self._vote_key,
             clock=self.ports.clock,
+            is_clock_good=lambda: self.clock_check.is_good,
             offload=self.ports.offload,
             on_behind=self.sync.kick,
             on_foreign=self.comparison.want,
@@ -215,8 +215,7 @@ class LedgerServices:
             transport=self.ports.transport,
             clock=self.ports.clock,
             entropy=self.ports.entropy,
-            membership=self.membership,
-            tolerance_ms=self.genesis.limits.tolerance_ms,
+            ledger=self.ledger,
             on_verdict=self._judge_clock,
             heard_from=self.sync.heard_from,
         )

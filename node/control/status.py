@@ -14,6 +14,7 @@ from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from node.ports import Clock
 from node.version import program_version
+from protocol.access import is_fresh
 from protocol.blocks import Member
 from protocol.control import (
     MemberItem,
@@ -63,8 +64,8 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
     services, stores = clinic.services, clinic.ports
     membership, header = services.membership, services.ledger.head.header
     freshness, progress = services.freshness(), services.sync.progress
-    age_ms = freshness.age_ms
-    is_fresh = freshness.clock_is_good and age_ms <= clinic.genesis.limits.max_stale_default_ms
+    bounds, age_ms = clinic.genesis.limits, freshness.age_ms
+    is_stale = age_ms >= bounds.max_stale_default_ms
     reachable = 1 + len(set(clinic.ports.transport.connected()) & set(membership.keys))
     disks = (stores.ledger_store, stores.blob_store, stores.audit_store)
     return replace(
@@ -81,13 +82,13 @@ def clinic_status(own: Self, clinic: Clinic) -> StatusResult:
         members=len(membership.keys),
         reachable=reachable,
         quorum=membership.committee.quorum,
-        fresh=is_fresh,
+        fresh=is_fresh(freshness, bounds),
         peers=len(clinic.ports.transport.connected()),
         mempool=len(services.mempool),
         disk_bytes=sum(disk.disk_bytes() for disk in disks),
         disk_total_bytes=own.quota_bytes,
         halted=halted_for(clinic),
-        warnings=(*_clinic_warnings(clinic, own, is_fresh, reachable), *_own_warnings(own)),
+        warnings=(*_clinic_warnings(clinic, own, is_stale, reachable), *_own_warnings(own)),
     )
 
 
@@ -203,11 +204,9 @@ def _role(key: PublicKey | None, names: Container[PublicKey]) -> str:
     return "member" if key in names else "stranger"
 
 
-def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) -> Iterator[str]:
+def _clinic_warnings(clinic: Clinic, own: Self, is_stale: bool, reachable: int) -> Iterator[str]:
     services, membership = clinic.services, clinic.services.membership
     count = len(membership.validators)
-    quorum, tolerance_ms = membership.committee.quorum, clinic.genesis.limits.tolerance_ms
-    offset_ms = services.clock_check.offset_ms
     if services.halt.found is not None:
         yield clinic_halt_warning(clinic, services.halt.found)
         return
@@ -225,13 +224,9 @@ def _clinic_warnings(clinic: Clinic, own: Self, is_fresh: bool, reachable: int) 
             "A new vote key lets it vote again: chartmesh keys rotate"
         )
     yield from membership_warnings(clinic)
-    if offset_ms is not None and abs(offset_ms) > tolerance_ms:
-        yield (
-            f"this machine's clock is {abs(offset_ms) / 1000:.0f} s off the members': "
-            "nothing is served and no vote is cast until it is right"
-        )
-    if not is_fresh:
-        members = len(membership.keys)
+    yield from _clock_warnings(clinic)
+    if is_stale:
+        members, quorum = len(membership.keys), membership.committee.quorum
         yield (
             f"stale, so nothing is served: {reachable} of {members} members reach each other, {quorum} must"
         )
@@ -253,6 +248,28 @@ def _copy_warnings(clinic: Clinic) -> Iterator[str]:
     for peer, lacking in clinic.records.challenges.lacking().items():
         name = clinic.services.membership.name_of(peer)
         yield f"{name} does not show the copies of records that it should hold: {lacking}"
+
+
+def _clock_warnings(clinic: Clinic) -> Iterator[str]:
+    """Where this machine's clock is in doubt: by what members answer, or by what a quorum has signed."""
+    services, tolerance_ms = clinic.services, clinic.genesis.limits.tolerance_ms
+    freshness, offset_ms = services.freshness(), services.clock_check.offset_ms
+    if offset_ms is None:
+        yield (
+            "this machine's clock was not compared with the members' yet: nothing is served and no vote is "
+            f"cast before a quorum of validators ({services.membership.committee.quorum}) tells the time"
+        )
+    elif not services.clock_check.is_good:
+        side = "behind" if offset_ms > 0 else "ahead of"
+        yield (
+            f"this machine's clock is {abs(offset_ms) / 1000:.0f} s {side} the members': "
+            "nothing is served and no vote is cast until it is set right"
+        )
+    elif not freshness.knows_time(tolerance_ms):
+        yield (
+            f"this machine's clock is behind the time of the newest final block by more than "
+            f"{tolerance_ms / 1000:.0f} s: nothing is served until it is set right"
+        )
 
 
 def _how_far(applicant: Applicant) -> str:

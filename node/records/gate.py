@@ -61,7 +61,7 @@ class Gate:
             fetch: VerifiedFetch | None = verify_fetch(signed, self._ledger.state.network)
         except Malformed:
             fetch = None
-        asked = Asked(peer, fetch, self._ledger.height, _age_ms(freshness))
+        asked = Asked(peer, fetch, self._ledger.height, freshness.age_ms)
         # A store that fails may have nothing served from it, and a refusal tells nobody why.
         try:
             decision = (
@@ -107,8 +107,3 @@ class Gate:
         await self._audit.deny(
             asked, reason, is_member=asked.peer in self._ledger.membership.keys, is_token=is_token
         )
-
-
-def _age_ms(freshness: Freshness) -> int:
-    """The age of the newest final block, as `decide` counts it; 0 for one from the future."""
-    return max(0, freshness.wall_ms - freshness.final_time_ms, freshness.elapsed_since_final_ms)

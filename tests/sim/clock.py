@@ -1,4 +1,4 @@
-"""A node's clocks on virtual time: wall time that drifts and is set wrong, elapsed time that is right."""
+"""A node's clocks on virtual time: a wall clock that drifts, is set wrong or stops, and elapsed time."""
 
 from collections.abc import Callable
 
@@ -20,12 +20,17 @@ class SimClock:
         offset_ms: int = 0,
         origin_ms: int = 0,
     ) -> None:
-        self._now_ms = now_ms
+        self._true_ms = now_ms
         self._origin_ms = origin_ms
+        self._missed_ms = 0
+        self._paused_ms: int | None = None
+        self._shown_ms: int | None = None
         self.drift_ppm = drift_ppm
         self.offset_ms = offset_ms
 
     def wall_ms(self) -> int:
+        if self._shown_ms is not None:
+            return self._shown_ms
         now_ms = self._now_ms()
         return EPOCH_MS + now_ms + now_ms * self.drift_ppm // 1_000_000 + self.offset_ms
 
@@ -35,3 +40,24 @@ class SimClock:
     def step(self, by_ms: int) -> None:
         """Sets the wall clock forward or back at once."""
         self.offset_ms += by_ms
+
+    def stand_still(self) -> None:
+        """From now on the wall clock shows the same time, until it is set right."""
+        self._shown_ms = self.wall_ms()
+
+    def set_right(self) -> None:
+        """The wall clock shows the time."""
+        self._shown_ms, self.offset_ms = None, self._missed_ms
+
+    def pause(self) -> None:
+        """Both clocks stop, as those of a virtual machine that is paused."""
+        self._paused_ms = self._now_ms()
+
+    def resume(self) -> None:
+        """Both go on, and miss what has passed."""
+        paused_ms = self._now_ms()
+        self._paused_ms = None
+        self._missed_ms += self._now_ms() - paused_ms
+
+    def _now_ms(self) -> int:
+        return self._true_ms() - self._missed_ms if self._paused_ms is None else self._paused_ms

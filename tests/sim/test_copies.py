@@ -219,7 +219,8 @@ def test_a_start_behind_what_an_honest_member_claims_votes_only_when_it_is_there
         own.clock_check.heights = {
             node.identity: claim for node, claim in zip(scene.cluster.nodes, claims, strict=False)
         }
-        own._judge_clock(True)
+        own.clock_check._members_ms = own.clock_check._ahead_ms()
+        own._judge_clock()
         assert own.consensus.machine.may_vote is may_vote
         await scene.until_final(3)
         assert own.consensus.machine.may_vote

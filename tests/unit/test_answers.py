@@ -250,12 +250,21 @@ async def test_a_clinic_tells_where_it_stands(joined: Daemon) -> None:
 async def test_a_clinic_is_stale_until_its_clock_was_found_right(
     joined: Daemon, autojump_clock: trio.abc.Clock
 ) -> None:
-    assert not (await joined.ask(control.Status())).fresh
+    status = await joined.ask(control.Status())
+    assert not status.fresh
+    assert any("a quorum of validators (3) tells the time" in warning for warning in status.warnings)
     assert joined.answers.joined is not None
     part = joined.answers.joined.node
     assert isinstance(part, Clinic)
-    part.services.clock_check.is_good = True
-    assert (await joined.ask(control.Status())).fresh
+    check = part.services.clock_check
+    for behind_ms in (-10_001, -10_000, 10_000, 10_001):
+        check._members_ms = check._ahead_ms() + behind_ms
+        status = await joined.ask(control.Status())
+        side = "behind" if behind_ms > 0 else "ahead of"
+        assert status.fresh is (abs(behind_ms) == 10_000)
+        said = any(f"10 s {side} the members'" in warning for warning in status.warnings)
+        assert said is not status.fresh
+        assert not any("stale" in warning for warning in status.warnings)
     await trio.sleep(61)
     status = await joined.ask(control.Status())
     assert not status.fresh

@@ -41,8 +41,10 @@ def open_ledger(store: MemoryStore, time: Time | None = None) -> Ledger:
     return Ledger(genesis=GENESIS, store=store, clock=(time or Time()).clock, offload=InlineOffload())
 
 
-async def commit(ledger: Ledger, items: Sequence[Signed]) -> None:
-    built = build(ledger.head.header, ledger.state, items)
+async def commit(ledger: Ledger, items: Sequence[Signed], *, later_ms: int | None = None) -> None:
+    header = ledger.head.header
+    time_ms = None if later_ms is None else header.time_ms + later_ms
+    built = build(header, ledger.state, items, time_ms=time_ms)
     transactions = tuple(item.transaction for item in items)
     executed = ExecutedBlock(built.block, transactions, built.execution)
     await ledger.commit([executed], Finality(certify(built.block.header)))
