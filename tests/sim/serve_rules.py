@@ -7,7 +7,7 @@ was written, A4 one refusal for all reasons. They are written from the rules and
 `protocol.access.decide`. Each check raises `Violation`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from protocol import limits
@@ -18,6 +18,8 @@ from protocol.errors import Malformed
 from protocol.grants import READ, WHOLE_RECORD, GrantBody, decode_grant_body
 from protocol.keys import PublicKey
 from protocol.limits import NetworkLimits
+from protocol.messages.blob import CopyRequest
+from protocol.placement import holders
 from protocol.purposes import OWNER_PURPOSE, covers, is_purpose
 from protocol.state import LedgerState
 from protocol.transactions import Content
@@ -97,6 +99,27 @@ def check_dates(body: GrantBody, when: Moment, network_limits: NetworkLimits) ->
         slack_ms *= network_limits.tolerance_ms
         _require("S5", now_ms >= body.not_before_ms - slack_ms, "served before the grant begins")
         _require("S5", now_ms <= body.not_after_ms + slack_ms, "served after the grant has ended")
+
+
+def check_copy(
+    asker: PublicKey,
+    request: CopyRequest,
+    *,
+    server: PublicKey,
+    active: Collection[PublicKey],
+    state: LedgerState,
+) -> None:
+    """S1 and S6 for a copy, which goes to no one but who should hold one too; `active` are the members
+    who may serve."""
+    token = state.token(request.token)
+    if token is None:
+        raise Violation("S1", "a token that the server's ledger does not know was copied")
+    _require("S1", not token.erased, "an erased record was copied")
+    last = request.first_chunk + request.chunk_count
+    _require("S1", 0 <= request.first_chunk < last <= token.content.chunks, "a range outside was copied")
+    _require("S6", server in active, "one who is no member any more gave a copy")
+    named = holders(token.content.root, token.issuer, active, state.limits.holders)
+    _require("S1", asker in named, "a copy for one who should hold none")
 
 
 def check_fresh(

@@ -20,6 +20,9 @@ from protocol.keys import PublicKey
 from protocol.ledger import may_revoke
 from protocol.mempool import VerifiedCache
 from protocol.messages.blob import (
+    ChunkFrame,
+    CopyGo,
+    CopyRequest,
     FetchCall,
     Nonce,
     Refusal,
@@ -38,6 +41,7 @@ from tests.sim.serve_rules import (
     RUNNING_S,
     Moment,
     check_clock,
+    check_copy,
     check_dates,
     check_entitled,
     check_fresh,
@@ -73,6 +77,13 @@ class _Exchange:
     asked: SignedFetchRequest | None = None
     asked_ms: int = 0
     serving: _Serving | None = None
+    copying: CopyRequest | None = None
+
+    def ask(self, signed: SignedFetchRequest, now_ms: int) -> None:
+        self.asked, self.asked_ms, self.serving, self.copying = signed, now_ms, None, None
+
+    def ask_copy(self, request: CopyRequest) -> None:
+        self.asked, self.serving, self.copying = None, None, request
 
 
 @dataclass
@@ -89,7 +100,7 @@ class _Server:
 
 
 class ServeWatch:
-    """Watches the clinics of one cluster from now on. `served` and `refused` count what was seen.
+    """Watches the clinics of one cluster from now on. `served`, `copied` and `refused` count what was seen.
 
     A clinic that reads its own copy does so inside itself, and is not seen.
     """
@@ -102,7 +113,7 @@ class ServeWatch:
         self._servers = {node.identity: _Server(node) for node in cluster.honest()}
         self._exchanges: defaultdict[SimStream, _Exchange] = defaultdict(_Exchange)
         self._revocations: dict[GrantName, VerifiedTransaction] = {}
-        self.served = self.refused = 0
+        self.served = self.copied = self.refused = 0
         network.hearing_watches.append(self._sees_gossip)
         network.read_watches.append(self._sees_read)
         network.frame_watches.append(self._sees_frame)
@@ -190,8 +201,9 @@ class ServeWatch:
         except Malformed:
             return
         if isinstance(question, FetchCall):
-            exchange = self._exchanges[reader]
-            exchange.asked, exchange.asked_ms, exchange.serving = question.signed, self._now_ms(), None
+            self._exchanges[reader].ask(question.signed, self._now_ms())
+        elif isinstance(question, CopyRequest):
+            self._exchanges[reader].ask_copy(question)
 
     def _sees_frame(self, sender: SimStream, frame: bytes | None) -> None:
         server = self._servers.get(sender.local)
@@ -200,13 +212,17 @@ class ServeWatch:
         if frame is None:
             self._exchanges.pop(sender, None)
         else:
-            self._judge(partial(self._look_at_reply, server, self._exchanges[sender]), frame)
+            self._judge(partial(self._look_at_reply, server, self._exchanges[sender], sender.peer), frame)
 
-    def _look_at_reply(self, server: _Server, exchange: _Exchange, raw: bytes) -> None:
+    def _look_at_reply(self, server: _Server, exchange: _Exchange, peer: PublicKey, raw: bytes) -> None:
         try:
             reply = decode_blob_reply(raw)
         except Malformed:
-            self._look_at_chunk(server, exchange, raw)
+            chunk = decode_chunk_frame(raw)
+            if exchange.copying is not None:
+                self._look_at_copy(server, exchange.copying, peer, late_ms=RUNNING_MS)
+            else:
+                self._look_at_chunk(server, exchange.serving, chunk)
             return
         match reply:
             case Nonce(nonce):
@@ -220,6 +236,9 @@ class ServeWatch:
                 exchange.asked, exchange.nonce = None, b""
             case Serve():
                 self._look_at_serve(server, exchange, reply)
+            case CopyGo() if exchange.copying is not None:
+                self._look_at_copy(server, exchange.copying, peer, late_ms=0)
+                self.copied += 1
             case _:
                 return
 
@@ -251,11 +270,11 @@ class ServeWatch:
         server.sent[sequence] = 0
         self.served += 1
 
-    def _look_at_chunk(self, server: _Server, exchange: _Exchange, raw: bytes) -> None:
-        serving, node = exchange.serving, server.node
+    def _look_at_chunk(self, server: _Server, serving: _Serving | None, chunk: ChunkFrame) -> None:
+        node = server.node
         if serving is None:
             raise Violation("S1", f"{node.name} sends what it did not begin to serve")
-        chunk, request = decode_chunk_frame(raw), serving.fetch.request
+        request = serving.fetch.request
         if not request.first_chunk <= chunk.index < request.first_chunk + request.chunk_count:
             raise Violation("S1", f"{node.name} sends chunk {chunk.index}, which was not asked for")
         header, _ = self._states.at(node)
@@ -263,6 +282,15 @@ class ServeWatch:
         check_fresh(when, serving.max_stale_ms, self._limits, late_ms=RUNNING_MS)
         self._check_not_ended(server, serving, late_ms=RUNNING_MS)
         server.sent[serving.sequence] += len(chunk.ciphertext)
+
+    def _look_at_copy(
+        self, server: _Server, request: CopyRequest, peer: PublicKey, *, late_ms: int
+    ) -> None:
+        header, state = self._states.at(server.node)
+        active = [member.id_key for member in state.members() if member.is_active]
+        check_copy(peer, request, server=server.node.identity, active=active, state=state)
+        when = Moment(self._true_ms(), server.node.clock.wall_ms(), header.time_ms)
+        check_fresh(when, self._limits.max_stale_default_ms, self._limits, late_ms=late_ms)
 
     def _check_not_ended(self, server: _Server, serving: _Serving, *, late_ms: int) -> None:
         """S3, S4 and S6: neither the grant nor a member with a part in it has ended for too long."""

@@ -1,5 +1,6 @@
 """The rules of serving see what breaks them, and agree with the one function that decides."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,14 @@ from protocol import limits
 from protocol.access import DenyReason
 from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash
 from protocol.codec import encode
+from protocol.keys import PublicKey
 from protocol.limits import DAY_MS, NetworkLimits
+from protocol.messages.blob import CopyRequest
 from tests.ledger_world import CONTENT
 from tests.sim.serve_rules import (
     Moment,
     check_clock,
+    check_copy,
     check_dates,
     check_entitled,
     check_fresh,
@@ -26,7 +30,9 @@ from tests.sim.serve_rules import (
 )
 from tests.sim.world import Violation
 from tests.unit.test_access import (
+    CHUNKS,
     DENIED,
+    GRANTEE,
     HERE,
     NONCE,
     NOW_MS,
@@ -34,6 +40,8 @@ from tests.unit.test_access import (
     OWNERS,
     PERMITTED,
     RIGHT,
+    THIEF,
+    TOKEN,
     Situation,
 )
 
@@ -202,6 +210,29 @@ def test_a_log_that_is_not_breaks_a2(
 ) -> None:
     with pytest.raises(Violation, match="A2"):
         check_log(log, sent, posted)
+
+
+THERE = GRANTEE.public
+
+
+@pytest.mark.parametrize(
+    ("asker", "active", "erased", "chunks", "invariant"),
+    [
+        (THERE, (HERE, THERE), False, CHUNKS, ""),
+        (THIEF.public, (HERE, THERE), False, CHUNKS, "S1"),
+        (THERE, (HERE,), False, CHUNKS, "S1"),
+        (THERE, (THERE,), False, CHUNKS, "S6"),
+        (THERE, (HERE, THERE), True, CHUNKS, "S1"),
+        (THERE, (HERE, THERE), False, CHUNKS + 1, "S1"),
+    ],
+    ids=["right", "a stranger", "one that has ended", "from one that has ended", "erased", "too much"],
+)
+def test_a_copy_for_anyone_but_a_holder_breaks_a_rule(
+    asker: PublicKey, active: tuple[PublicKey, ...], erased: bool, chunks: int, invariant: str
+) -> None:
+    state, request = replace(RIGHT, erased=erased).state(), CopyRequest(TOKEN, 0, chunks)
+    with pytest.raises(Violation, match=invariant) if invariant else nullcontext():
+        check_copy(asker, request, server=HERE, active=active, state=state)
 
 
 def test_every_reason_but_those_inside_is_judged() -> None:
