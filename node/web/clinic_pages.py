@@ -65,10 +65,9 @@ async def show_record(visit: Visit) -> Response:
 
 
 async def show_access(visit: Visit) -> Response:
-    grants = (await visit.asking(AccessList())).grants
-    return visit.page(
-        "access.html", grants=sorted(grants, key=lambda one: one.not_after), tell=words.purposes
-    )
+    grants = sorted((await visit.asking(AccessList())).grants, key=lambda one: one.not_after)
+    live, past = words.parted(grants)
+    return visit.page("access.html", live=live, past=past, tell=words.purposes)
 
 
 async def show_audit(visit: Visit) -> Response:

@@ -14,8 +14,9 @@ _WIDTH: Final = 360
 _RING_MAX: Final = 12
 _COLUMNS: Final = 4
 _NAME_CHARS: Final = 14
+_NAME_ROOM: Final = 12
 _CHART_HEIGHT: Final = 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 10, 24
 
 
 def draw_network(members: Sequence[MemberItem]) -> Markup:
@@ -28,24 +29,27 @@ def draw_network(members: Sequence[MemberItem]) -> Markup:
         if own is not None and one.reachable and not one.is_self:
             parts.append(Markup('<line class="link" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*own, x, y))
     for one, (x, y) in zip(members, places, strict=True):
-        parts.append(_member(one, x, y, top))
+        # In a ring, a name stands outside, where no line runs through it.
+        is_above = len(members) <= _RING_MAX and y < height / 2 - _NAME_ROOM
+        parts.append(_member(one, x, y, top, is_above=is_above))
     label = f"{sum(one.reachable for one in members)} of {len(members)} members can be reached"
     return _svg(label, _WIDTH, height, parts)
 
 
-def _member(one: MemberItem, x: int, y: int, top: int) -> Markup:
+def _member(one: MemberItem, x: int, y: int, top: int, *, is_above: bool) -> Markup:
     state = "self" if one.is_self else "here" if one.reachable else "gone"
     behind = top - (one.last_height or 0)
     if one.last_height is None:
         where = "height unknown"
     else:
-        where = f"{one.last_height:,}" + (f", {behind:,} behind" if behind > 1 else "")
+        where = f"at {one.last_height:,}" + (f", {behind:,} behind" if behind > 1 else "")
     mark = "" if one.reachable or one.is_self else " (away)"
     name = plain(named(one.name, one.id))[:_NAME_CHARS] + mark
+    first = y - 36 if is_above else y + 28
     return Markup(
         '<g class="member {}"><circle cx="{}" cy="{}" r="{}"/>'
         '<text class="name" x="{}" y="{}">{}</text><text x="{}" y="{}">{}</text></g>'
-    ).format(state, x, y, 11 if one.votes else 8, x, y + 27, name, x, y + 42, where)
+    ).format(state, x, y, 11 if one.votes else 8, x, first, name, x, first + 16, where)
 
 
 def _places(count: int) -> tuple[list[tuple[int, int]], int]:
@@ -58,7 +62,7 @@ def _places(count: int) -> tuple[list[tuple[int, int]], int]:
         ]
         return spots, rows * 76 + 10
     across, down = 130, 62 + 8 * count
-    middle = down + 24
+    middle = down + 60
     turn = [2 * pi * index / max(1, count) - pi / 2 for index in range(count)]
     spots = [(round(_WIDTH / 2 + across * cos(one)), round(middle + down * sin(one))) for one in turn]
     return spots, middle + down + 56

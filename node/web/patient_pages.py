@@ -85,13 +85,8 @@ async def share(visit: Visit) -> Response:
 
 async def show_shares(visit: Visit) -> Response:
     grants = (await visit.asking(MyShares())).grants
-    live = [one for one in grants if one.state in ("live", "pending")]
-    return visit.page(
-        "shares.html",
-        live=sorted(live, key=lambda one: one.not_after),
-        past=[one for one in grants if one not in live],
-        soon=_soon(visit, live),
-    )
+    live, past = words.parted(sorted(grants, key=lambda one: one.not_after))
+    return visit.page("shares.html", live=live, past=past, soon=_soon(visit, live))
 
 
 async def ask_stop(visit: Visit) -> Response:
@@ -129,7 +124,7 @@ async def show_wallet(visit: Visit) -> Response:
     status = await visit.asking(Status())
     records = (await visit.asking(MyRecords())).records if status.fresh else ()
     grants = (await visit.asking(MyShares())).grants
-    live = [one for one in grants if one.state in ("live", "pending")]
+    live, _ = words.parted(grants)
     return visit.page(
         "wallet.html", status=status, records=records, live=live, soon=len(_soon(visit, live))
     )

@@ -50,6 +50,7 @@ def make_environment() -> Environment:
         "span": words.span,
         "purpose": words.purpose,
         "named": words.named,
+        "sentence": words.sentence,
         "counted": words.counted,
     }
     return environment

@@ -74,6 +74,11 @@ def short(identity: str) -> str:
     return identity[:_SHORT_CHARS]
 
 
+def sentence(text: str) -> str:
+    """A message of the node as the beginning of a line."""
+    return text[:1].upper() + text[1:]
+
+
 def named(name: str, identity: str) -> str:
     """What to call a member: its name, else its id."""
     return name or short(identity)
@@ -91,6 +96,12 @@ def purpose(code: str) -> str:
 
 def purposes(codes: Sequence[str]) -> str:
     return " and ".join(map(purpose, codes))
+
+
+def parted(grants: Sequence[GrantItem]) -> tuple[list[GrantItem], list[GrantItem]]:
+    """Those that are live or about to be, and those that are over."""
+    live = [one for one in grants if one.state in ("live", "pending")]
+    return live, [one for one in grants if one not in live]
 
 
 def can_read(grants: Sequence[GrantItem]) -> str:
