@@ -1,0 +1,53 @@
+"""Each page is held to axe's rules, and to a screen of 320 pixels, on which axe finds nothing wrong."""
+
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.world import AXE, World
+
+NARROW: Final = {"width": 320, "height": 640}
+PATIENT: Final = ("", "shares", "who", "code", "wallet", "records/ID", "records/ID/share", "nothing")
+CLINIC: Final = ("", "records", "records/ID", "access", "audit", "audit?verify=1", "charts")
+WIDTH: Final = "document.documentElement.scrollWidth"
+
+
+@pytest.mark.parametrize("role", ["patient", "clinic"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_or_scrolls_sideways(world: World, role: str, scheme: str) -> None:
+    actor, pages = (world.patient, PATIENT) if role == "patient" else (world.clinic, CLINIC)
+    with world.visit(actor, color_scheme=scheme, viewport=NARROW) as page:
+        base, found = page.url, {}
+        for path in pages:
+            answer = page.goto(base + path.replace("ID", world.letter))
+            assert answer is not None
+            assert answer.ok or path == "nothing"
+            found[path] = broken(page)
+        assert {path: rules for path, rules in found.items() if rules} == {}
+
+
+def test_what_a_form_leads_to_is_held_to_the_same(world: World) -> None:
+    with world.visit(world.patient, viewport=NARROW) as page:
+        base = page.url
+        page.goto(f"{base}code")
+        page.get_by_role("button", name="Make the code").click()
+        assert broken(page) == []
+        page.goto(f"{base}records/{world.letter}/share")
+        page.get_by_role("button", name="Share this record").click()
+        assert broken(page) == []
+        page.get_by_role("link", name="Stop").click()
+        assert broken(page) == []
+        page.get_by_role("button", name="Stop clinic-b").click()
+        assert broken(page) == []
+        page.get_by_role("button", name="Leave").click()
+        assert broken(page) == []
+
+
+def broken(page: Page) -> list[str]:
+    """The rules that a page breaks, each with the first element that does."""
+    page.evaluate(AXE.read_text("utf-8"))
+    result: dict[str, Any] = page.evaluate("axe.run()")
+    found = [f"{one['id']}: {one['nodes'][0]['html']}" for one in result["violations"]]
+    wide = page.evaluate(WIDTH)
+    return found + ([f"it is {wide} pixels wide"] if wide > NARROW["width"] else [])

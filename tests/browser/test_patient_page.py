@@ -1,0 +1,151 @@
+"""A patient at her page, in a real browser against real nodes: every flow by click, and without a mouse."""
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.world import CONTENT, LETTER, SCAN, World, add_record
+
+SHARED: Final = "clinic-b can read this record until"
+
+
+def record(page: Page, title: str) -> None:
+    """Goes to a record from anywhere."""
+    page.get_by_role("navigation").get_by_role("link", name="Records").click()
+    page.get_by_role("link", name=title, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
+def test_a_record_is_found_as_one_types_and_saved_as_it_came_in(world: World, tmp_path: Path) -> None:
+    with world.visit(world.patient) as page:
+        titles = page.locator(".record h3")
+        expect(titles.filter(has_text=SCAN)).to_have_count(1)
+        page.get_by_role("searchbox").press_sequentially("letter clinic-a")
+        expect(titles).to_have_text([LETTER])
+        titles.get_by_role("link").click()
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Download the original").click()
+        file = tmp_path / "saved"
+        saving.value.save_as(file)
+        assert file.read_bytes() == CONTENT
+        assert saving.value.suggested_filename.startswith(world.letter[:12])
+
+
+def test_two_clicks_share_and_two_stop_and_both_are_true(world: World) -> None:
+    with world.visit(world.patient) as page:
+        assert not world.can_read("clinic-b")
+        page.get_by_role("link", name=f"Share {LETTER}").click()
+        page.get_by_role("button", name="Share this record").click()
+        expect(page.get_by_role("status")).to_contain_text(SHARED)
+        assert world.can_read("clinic-b")
+        page.get_by_role("link", name="Stop").click()
+        page.get_by_role("button", name="Stop clinic-b").click()
+        expect(page.get_by_role("status")).to_contain_text("4 of 4 clinics refuse clinic-b from now on")
+        assert not world.can_read("clinic-b")
+        expect(page.get_by_text("You share nothing")).to_be_visible()
+        page.get_by_role("navigation").get_by_role("link", name="Who read").click()
+        expect(page.get_by_text("dr.b of clinic-b read it, for treatment.").first).to_be_visible()
+        expect(page.get_by_text("dr.b of clinic-b asked for it and was refused").first).to_be_visible()
+
+
+def test_who_changes_her_mind_shares_nothing(world: World) -> None:
+    with world.visit(world.patient) as page:
+        record(page, LETTER)
+        page.get_by_role("link", name="Share", exact=True).click()
+        page.get_by_role("radio", name="clinic-c").check()
+        page.get_by_role("radio", name="7 days").check()
+        page.get_by_role("link", name="Do not share").click()
+        expect(page.get_by_text("Only you can read it.")).to_be_visible()
+        grants = world.ask(world.patient, "my", "shares")["grants"]
+        assert [one for one in grants if one["state"] != "ended"] == []
+
+
+def test_a_code_of_the_page_brings_a_record_that_appears_by_itself(world: World) -> None:
+    with world.visit(world.patient) as first:
+        second = first.context.new_page()
+        second.goto(first.url)
+        second.get_by_role("link", name="Receive").click()
+        second.get_by_role("button", name="Make the code").click()
+        expect(second.locator("figure svg.qr")).to_be_visible()
+        code = second.get_by_label("As text").input_value()
+        title = f"By the page {secrets.token_hex(4)}"
+        add_record(world.stage, code, title)
+        expect(first.locator(".record h3").first).to_have_text(title)
+
+
+def test_a_wallet_says_how_it_is(world: World) -> None:
+    with world.visit(world.patient) as page:
+        page.get_by_role("link", name="Wallet").click()
+        expect(page.get_by_text("4 of 4 clinics can be reached.")).to_be_visible()
+
+
+def test_everything_is_done_by_keyboard_alone(world: World) -> None:
+    with world.visit(world.patient) as page:
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        reach(page, f"Share {LETTER}")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Share")
+        reach(page, "clinic-b")
+        page.keyboard.press("ArrowDown")
+        expect(page.get_by_role("radio", name="clinic-c")).to_be_checked()
+        reach(page, "Share this record")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("clinic-c can read this record")
+        reach(page, "Stop")
+        page.keyboard.press("Enter")
+        reach(page, "Stop clinic-c")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("refuse clinic-c from now on")
+        reach(page, "Leave")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("This page is locked")
+
+
+def test_without_javascript_all_can_be_read_found_and_shared(world: World) -> None:
+    with world.visit(world.patient, java_script_enabled=False) as page:
+        page.get_by_role("searchbox").fill("letter")
+        page.get_by_role("button", name="Find").click()
+        expect(page.locator(".record h3")).to_have_text([LETTER])
+        for name in ("Sharing", "Who read", "Receive", "Wallet"):
+            link = page.get_by_role("navigation").get_by_role("link", name=name)
+            link.click()
+            expect(link).to_have_attribute("aria-current", "page")
+        record(page, LETTER)
+        page.get_by_role("link", name="Share", exact=True).click()
+        page.get_by_role("button", name="Share this record").click()
+        expect(page.get_by_role("status")).to_contain_text(SHARED)
+        page.get_by_role("link", name="Stop").click()
+        page.get_by_role("button", name="Stop clinic-b").click()
+        expect(page.get_by_text("You share nothing")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_who_left_finds_nothing_by_going_back(world: World, scripts: bool) -> None:
+    with world.visit(world.patient, java_script_enabled=scripts) as page:
+        record(page, LETTER)
+        page.get_by_role("button", name="Leave").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("This page is locked")
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("This page is locked")
+
+
+def reach(page: Page, name: str) -> None:
+    """Presses Tab until what a screen reader says of the focus begins with `name`."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        if focused.count() and said(focused.evaluate(SPOKEN)).startswith(name):
+            return
+    pytest.fail(f"no key leads to {name!r}")
+
+
+SPOKEN: Final = "one => one.labels && one.labels.length ? one.labels[0].textContent : one.textContent"
+
+
+def said(text: str) -> str:
+    return " ".join(text.split())
