@@ -5,6 +5,7 @@ when an intent that a crash left without an outcome gets a RESTART record.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import trio
@@ -208,12 +209,14 @@ class AuditLog:
                 await self._offload.run(lambda: self.chain.append(records))
         except StorageError as error:
             _log.error("the audit log could not be written: %s", error)
-            for waiting in batch:
-                waiting.error = error
-                waiting.done.set()
+            _refuse(batch, error)
             if error.code == Code.STORE_FULL:
                 return
             self._fail(error)
+            raise
+        except BaseException:
+            # Those who wait are shielded: not told, they would keep the node from ever stopping.
+            _refuse(batch, _closed())
             raise
         self.sequence, self.head = sequence, previous
         for waiting, record in zip(batch, records, strict=True):
@@ -225,9 +228,14 @@ class AuditLog:
     def _fail(self, error: StorageError) -> None:
         self._failure = self._failure or error
         waiting, self._waiting = self._waiting, []
-        for item in waiting:
-            item.error = error
-            item.done.set()
+        _refuse(waiting, error)
+
+
+def _refuse(waiting: Iterable[_Waiting], error: StorageError) -> None:
+    """Tells those who wait that their records were not written."""
+    for item in waiting:
+        item.error = error
+        item.done.set()
 
 
 def _closed() -> StorageError:

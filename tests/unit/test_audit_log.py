@@ -1,8 +1,8 @@
 """The audit log: durable before it says so, one chain, and any change of it is found."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -25,6 +25,7 @@ from protocol.transactions import TokenId
 from tests.clinic_world import IDS, world_clock
 from tests.ledger_world import CLINICS, NETWORK, STRANGER
 
+T = TypeVar("T")
 TOKEN, OTHER = TokenId(b"t" * 32), TokenId(b"u" * 32)
 
 
@@ -164,6 +165,38 @@ async def test_what_cannot_be_written_is_refused(code: Code) -> None:
             with pytest.raises(StorageError):
                 await log.intend(asked())
         nursery.cancel_scope.cancel()
+
+
+class Breaking(InlineOffload):
+    """A `ports.Offload` that fails, once it is told to, in a way nobody expects."""
+
+    is_broken = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        if self.is_broken:
+            raise MemoryError
+        return await super().run(work)
+
+
+async def test_whoever_waits_is_told_also_when_the_writer_ends_as_nobody_expected() -> None:
+    offload, refused = Breaking(), trio.Event()
+
+    async def ask(log: AuditLog) -> None:
+        with pytest.raises(StorageError):
+            await log.intend(asked())
+        refused.set()
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            log = AuditLog(store=MemoryStore(), clock=world_clock(), offload=offload)
+            await nursery.start(log.run)
+            offload.is_broken = True
+            nursery.start_soon(ask, log)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(MemoryError)
+    assert refused.is_set()
 
 
 async def test_nothing_is_taken_before_the_log_was_verified() -> None:
