@@ -108,6 +108,8 @@ class BlobServer:
         finally:
             self._audit.outcome(admitted.sequence, sent_bytes=transfer.sent_bytes, reason=reason)
         if reason:
+            if not transfer.has_begun:
+                await wait_refusal_time(came_s)
             await stream.send(REFUSAL)
 
     async def _send(self, stream: Stream, transfer: "_Transfer") -> str:
@@ -121,6 +123,7 @@ class BlobServer:
                 if reader is None:
                     raise StorageError("the blob is gone")
                 transfer.check()
+                transfer.has_begun = True
                 await stream.send(encode(Serve(admitted.content, admitted.sequence)))
                 await send_runs(
                     stream,
@@ -147,6 +150,7 @@ class _Transfer:
     def __init__(self, gate: Gate, admitted: Admitted) -> None:
         self._gate, self.admitted = gate, admitted
         self._unchecked_bytes = 0
+        self.has_begun = False
         self.sent_bytes = 0
         self.stopped = ""
 

@@ -10,6 +10,7 @@ import trio.testing
 from node.records.audit_chain import AuditChain
 from node.records.audit_log import Asked, AuditLog
 from node.records.serving import REFUSAL
+from node.store import layout
 from node.store.memory import MemoryStore
 from protocol import limits
 from protocol.access import FetchRequest
@@ -183,6 +184,21 @@ async def test_a_damaged_blob_ends_in_a_refusal_and_the_log_says_so(
     assert frames[-1] == REFUSAL
     await trio.testing.wait_all_tasks_blocked()
     assert log(clinic)[-1].reason == "damaged"
+
+
+async def test_what_turns_out_not_to_be_servable_is_refused_no_sooner_than_anything(
+    world: World, autojump_clock: Any
+) -> None:
+    record, given = await shared(world, SIZE)
+    clinic = world.clinics[0]
+    clinic.disk.blobs.write((), [key for key, _ in clinic.disk.blobs.iterate(layout.LEAF)])
+    peer = await asker(world)
+    for asked in (request(record, given), request(record, given, purpose="HRESCH")):
+        asked_s = trio.current_time()
+        assert await peer.ask(asked) == REFUSAL
+        assert round(1000 * (trio.current_time() - asked_s)) == limits.REFUSAL_MS
+    await trio.testing.wait_all_tasks_blocked()
+    assert [record.reason for record in log(clinic)[-2:]] == ["damaged", "purpose"]
 
 
 async def test_a_stranger_that_sends_no_message_of_the_protocol_is_dropped(world: World) -> None:
