@@ -122,16 +122,12 @@ def check_copy(
     _require("S1", asker in named, "a copy for one who should hold none")
 
 
-def check_fresh(
-    when: Moment, max_stale_ms: int, network_limits: NetworkLimits, *, late_ms: int = 0
-) -> None:
-    """S2: the newest final block is younger than the grant allows; `late_ms` for what was allowed to
-    begin and runs on."""
+def check_fresh(when: Moment, max_stale_ms: int, network_limits: NetworkLimits) -> None:
+    """S2 and S5: the newest final block is younger than the grant allows, and not from the future."""
     age_ms = when.wall_ms - when.final_ms
     _require("S5", age_ms >= -network_limits.tolerance_ms, "served by a clock behind what is final")
-    _require("S2", age_ms < max_stale_ms + late_ms, f"served on a ledger that is {age_ms} ms old")
-    age_ms = when.true_ms - when.final_ms
-    most_ms = promised_ms(max_stale_ms, network_limits) + late_ms
+    _require("S2", age_ms < max_stale_ms, f"served on a ledger that is {age_ms} ms old")
+    age_ms, most_ms = when.true_ms - when.final_ms, promised_ms(max_stale_ms, network_limits)
     _require("S2", age_ms < most_ms, f"served on a ledger that is in truth {age_ms} ms old")
 
 

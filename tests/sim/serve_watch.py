@@ -67,6 +67,7 @@ class _Serving:
     fetch: VerifiedFetch
     sequence: int
     max_stale_ms: int
+    stale_since_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -220,7 +221,7 @@ class ServeWatch:
         except Malformed:
             chunk = decode_chunk_frame(raw)
             if exchange.copying is not None:
-                self._look_at_copy(server, exchange.copying, peer, late_ms=RUNNING_MS)
+                self._look_at_copy(server, exchange.copying, peer)
             else:
                 self._look_at_chunk(server, exchange.serving, chunk)
             return
@@ -237,7 +238,7 @@ class ServeWatch:
             case Serve():
                 self._look_at_serve(server, exchange, reply)
             case CopyGo() if exchange.copying is not None:
-                self._look_at_copy(server, exchange.copying, peer, late_ms=0)
+                self._look_at_copy(server, exchange.copying, peer)
                 self.copied += 1
             case _:
                 return
@@ -277,20 +278,29 @@ class ServeWatch:
         request = serving.fetch.request
         if not request.first_chunk <= chunk.index < request.first_chunk + request.chunk_count:
             raise Violation("S1", f"{node.name} sends chunk {chunk.index}, which was not asked for")
-        header, _ = self._states.at(node)
-        when = Moment(self._true_ms(), node.clock.wall_ms(), header.time_ms)
-        check_fresh(when, serving.max_stale_ms, self._limits, late_ms=RUNNING_MS)
+        self._check_still_fresh(node, serving)
         self._check_not_ended(server, serving, late_ms=RUNNING_MS)
         server.sent[serving.sequence] += len(chunk.ciphertext)
 
-    def _look_at_copy(
-        self, server: _Server, request: CopyRequest, peer: PublicKey, *, late_ms: int
-    ) -> None:
+    def _check_still_fresh(self, node: SimNode, serving: _Serving) -> None:
+        """S2 for what runs on: a clock can be set in the midst of it."""
+        header, _ = self._states.at(node)
+        try:
+            when = Moment(self._true_ms(), node.clock.wall_ms(), header.time_ms)
+            check_fresh(when, serving.max_stale_ms, self._limits)
+        except Violation:
+            serving.stale_since_ms = serving.stale_since_ms or self._now_ms()
+            if self._now_ms() > serving.stale_since_ms + RUNNING_MS:
+                raise
+        else:
+            serving.stale_since_ms = None
+
+    def _look_at_copy(self, server: _Server, request: CopyRequest, peer: PublicKey) -> None:
         header, state = self._states.at(server.node)
         active = [member.id_key for member in state.members() if member.is_active]
         check_copy(peer, request, server=server.node.identity, active=active, state=state)
         when = Moment(self._true_ms(), server.node.clock.wall_ms(), header.time_ms)
-        check_fresh(when, self._limits.max_stale_default_ms, self._limits, late_ms=late_ms)
+        check_fresh(when, self._limits.max_stale_default_ms, self._limits)
 
     def _check_not_ended(self, server: _Server, serving: _Serving, *, late_ms: int) -> None:
         """S3, S4 and S6: neither the grant nor a member with a part in it has ended for too long."""

@@ -1,7 +1,8 @@
-"""Who is served, watched from outside: in the places where a clinic could easily serve too much."""
+"""Who is served, watched from outside: where a clinic could easily serve too much, and in any trouble."""
 
 from dataclasses import dataclass
 
+import pytest
 import trio
 
 from protocol import limits
@@ -12,6 +13,9 @@ from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
 from tests.sim.prober import Prober
 from tests.sim.record_world import RECORD, add, outside, play, receive_code, share, whole
+from tests.sim.seeds import fresh_seeds
+from tests.sim.serve_story import ServeStory
+from tests.sim.world import simulate
 
 LARGE = plaintext(12 * limits.CHUNK_BYTES)
 
@@ -140,3 +144,11 @@ def test_all_that_is_not_served_is_refused_alike() -> None:
         assert not await scene.prober.served(holder)
 
     play(story)
+
+
+@pytest.mark.parametrize("seed", fresh_seeds(12))
+def test_whatever_befalls_clinics_nothing_is_served_against_the_rules(seed: int) -> None:
+    story = ServeStory(for_s=150)
+    simulate(story, seed)
+    assert story.served
+    assert story.refused
