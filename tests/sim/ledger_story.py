@@ -129,6 +129,8 @@ class LedgerStory:
             if patient is not None:
                 nursery.start_soon(patient.run)
             nemesis = Nemesis(cluster, profile, changes)
+            if changes is not None:
+                changes.begin()  # one at least, whatever the adversary's dice say
             await nemesis.torment(self.for_s * max(USUAL_SIZE / profile.size, SHARE_MIN))
             for client in clients:
                 client.stop()
