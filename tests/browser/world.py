@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 import trio
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
-from node.demo.stage import Actor, Answer, Stage
+from node.demo.stage import Actor, Stage
 from protocol.exits import DONE, REFUSED
 
 FOLDER: Final = Path(__file__).parent
@@ -59,18 +60,21 @@ class World:
     def clinic(self) -> Actor:
         return self.stage.clinics["clinic-a"]
 
-    def run(self, actor: Actor, *arguments: str) -> Answer:
-        return trio.run(actor.run, *arguments)
-
     def ask(self, actor: Actor, *arguments: str) -> dict[str, Any]:
         return trio.run(actor.ask, *arguments)
 
     def can_read(self, clinic: str) -> bool:
         """Whether a clinic gets the letter when it asks for it."""
         get = ("record", "get", self.letter, "--purpose", "TREAT", "--as", "dr.b", "-o", "-")
-        answer = self.run(self.stage.clinics[clinic], *get)
+        answer = trio.run(self.stage.clinics[clinic].run, *get)
         assert answer.status in (DONE, REFUSED), answer
         return answer.status == DONE
+
+    def wait_reads(self, clinic: str, wanted: bool) -> None:
+        """Returns when a clinic can read the letter, or cannot any more."""
+        ends = time.monotonic() + PATIENCE_MS / 1000
+        while self.can_read(clinic) is not wanted:
+            assert time.monotonic() < ends, f"{clinic} reads: {not wanted}"
 
     @contextmanager
     def visit(self, actor: Actor, **options: Any) -> Iterator[Page]:
