@@ -9,7 +9,7 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "startup")
+BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -52,6 +52,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.join import JOIN, JOIN_QUICK, bench_join
 
             return bench_join(JOIN_QUICK if is_quick else JOIN)
+        case "proofs":
+            from node.bench.proofs import PROOFS, PROOFS_QUICK, bench_proofs
+
+            return bench_proofs(PROOFS_QUICK if is_quick else PROOFS)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from node.bench.__main__ import main
+from node.bench.away import measure_absence
 from node.bench.drawing import draw
 from node.bench.growth import GrowthSizes, bench_growth
 from node.bench.ledger import LedgerSizes, bench_ledger
+from node.bench.proofs import ProofsSizes, bench_grants
 from node.bench.report import Report, Row, Spread, paired
 from protocol.errors import Code
 from protocol.exits import exit_status
@@ -39,6 +44,24 @@ def test_the_growth_bench_compares_many_tokens_with_few() -> None:
     assert (few.name, many.name, many.limit_name) == ("at 3 tokens", "at 40 tokens", "at 3 tokens")
     assert many.limit == few.figure
     assert (few.reach, many.reach, many.is_ceiling) == (None, 1.5, True)
+
+
+def test_the_proofs_bench_weighs_proofs_that_verify(tmp_path: Path) -> None:
+    sizes = ProofsSizes(tokens=(40,), proofs=3, rounds=2, days=(1, 2), epochs=1)
+    size, beside, check = trio.run(bench_grants, tmp_path, 40, sizes)
+    assert (size.reach, size.is_ceiling) == (2_500, True)
+    assert beside.figure == size.figure
+    assert beside.ratio is not None
+    assert beside.ratio.least > 1
+    assert check.ratio is not None
+
+
+def test_a_client_that_was_away_fetches_a_header_for_each_epoch(tmp_path: Path) -> None:
+    away = trio.run(partial(measure_absence, tmp_path, days=1, epochs=2))
+    assert away.blocks == 24 * 60 * 4 + 2
+    assert away.leaping.headers == 3
+    assert away.following.headers == away.blocks
+    assert away.leaping.size < away.following.size / 100
 
 
 def test_a_ratio_is_of_figures_and_limits_of_the_same_round() -> None:
