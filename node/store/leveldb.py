@@ -21,6 +21,7 @@ from node.ports import Put
 from node.store import layout
 from node.store.counted import REBUILD
 from node.store.durable import DIRECTORY_MODE
+from node.store.log_tail import has_whole_record_cut_off
 from node.store.room import (
     BULK_LOW_WATER,
     VITAL_LOW_WATER,
@@ -191,16 +192,23 @@ def open_leveldb(
 
 
 def _prepare(path: Path, remedy: str) -> None:
-    """Makes the directory, and refuses one whose CURRENT file is gone: LevelDB would empty it."""
+    """Makes the directory, and refuses what LevelDB would open with less in it: one whose CURRENT file is
+    gone, or whose log has a whole record that looks like a torn one."""
     try:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         names = os.listdir(path)
+        logs = [name for name in names if name.endswith(".log") or name.startswith("MANIFEST-")]
+        spoilt = [name for name in logs if has_whole_record_cut_off(path / name)]
     except OSError as error:
         raise StorageError(
             f"cannot use {path}: {error.strerror}", "check the path and its owner"
         ) from error
     if "CURRENT" not in names and any(name.endswith((".ldb", ".sst", ".log")) for name in names):
         raise StorageError(f"database {path} is damaged: its CURRENT file is missing", remedy)
+    if spoilt:
+        raise StorageError(
+            f"database {path} is damaged: {spoilt[0]} has a record of a wrong length", remedy
+        )
 
 
 def _open(path: Path, tuning: LevelDbTuning, remedy: str) -> plyvel.DB:

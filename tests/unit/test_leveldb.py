@@ -17,6 +17,7 @@ import pytest
 from node.store import layout, leveldb
 from node.store.counted import CountedPrefix
 from node.store.leveldb import BLOB_TUNING, LevelDbTuning, open_leveldb
+from node.store.log_tail import BLOCK_BYTES, HEADER_BYTES, has_whole_record_cut_off
 from node.store.room import LowWater
 from protocol.errors import Code, StorageError, UserError
 
@@ -25,6 +26,9 @@ NETWORK = bytes(32)
 PREFIX = b"p/"
 ENTRIES = {PREFIX + b"%04d" % number: random.Random(number).randbytes(400) for number in range(200)}
 SEED = int(os.environ.get("ROT_SEED", "0")) or random.randrange(2**32)
+FAILED = 112
+"""With this seed a flip once made LevelDB take a whole record of the newest log for a torn one, and drop it
+and all that followed."""
 FLIPS = 40
 # Within the last data block of a table: rot there ends an iterator early and raises nothing.
 LAST_BLOCK = slice(-3_000, -1_000)
@@ -55,10 +59,12 @@ def flip(file: Path, rng: random.Random, region: slice = slice(None)) -> int:
     return offset
 
 
-def rotten(path: Path, files: list[Path], region: slice = slice(None)) -> Iterator[Path]:
+def rotten(
+    path: Path, files: list[Path], region: slice = slice(None), *, seed: int = SEED
+) -> Iterator[Path]:
     """Copies of the database, each with one flipped bit in one of the files."""
-    print(f"seed {SEED} (ROT_SEED)")
-    rng = random.Random(SEED)
+    print(f"seed {seed} (ROT_SEED)")
+    rng = random.Random(seed)
     for number in range(FLIPS):
         copy = path.with_name(f"rotten-{number}")
         shutil.copytree(path, copy, ignore=shutil.ignore_patterns("ballast"))
@@ -107,11 +113,54 @@ def test_an_iterator_cut_short_by_rot_is_caught_by_the_counted_prefix(path: Path
     assert all(short), "the iterator was not short: the test shows nothing"
 
 
-def test_a_flipped_bit_in_the_log_never_loses_acknowledged_writes_silently(path: Path) -> None:
+@pytest.mark.parametrize("seed", [SEED, FAILED], ids=["fresh", "failed"])
+def test_a_flipped_bit_in_the_log_never_loses_acknowledged_writes_silently(path: Path, seed: int) -> None:
     fill(path, tables=False)
-    for copy in rotten(path, list(path.glob("*.log"))):
+    # An older log may be there or not: LevelDB deletes it when its table is written.
+    logs = [max(path.glob("*.log"))] if seed == FAILED else sorted(path.glob("*.log"))
+    for copy in rotten(path, logs, seed=seed):
         noticed, short = check_nothing_wrong(copy)
         assert not short or noticed
+
+
+def records(log: bytes) -> Iterator[tuple[int, int]]:
+    """Where each record of a log of LevelDB begins, and its length without its header."""
+    at = 0
+    while at + HEADER_BYTES <= len(log):
+        left = BLOCK_BYTES - at % BLOCK_BYTES
+        if left < HEADER_BYTES:
+            at += left
+            continue
+        length = int.from_bytes(log[at + 4 : at + 6], "little")
+        yield at, length
+        at += HEADER_BYTES + length
+
+
+@pytest.mark.parametrize("pattern", ["*.log", "MANIFEST-*"])
+def test_no_bit_of_the_length_of_a_record_can_make_it_look_torn(path: Path, pattern: str) -> None:
+    fill(path, tables=False)
+    file = max(path.glob(pattern), key=lambda one: one.stat().st_size)
+    content = file.read_bytes()
+    places = [at for at, _ in records(content) if at >= len(content) // BLOCK_BYTES * BLOCK_BYTES]
+    for place in dict.fromkeys((places[0], places[len(places) // 2], places[-2], places[-1])):
+        for bit in range(16):
+            copy = path.with_name("copy")
+            shutil.copytree(path, copy, ignore=shutil.ignore_patterns("ballast"))
+            spoilt = bytearray(content)
+            spoilt[place + 4 + bit // 8] ^= 1 << bit % 8
+            (copy / file.name).write_bytes(spoilt)
+            assert check_nothing_wrong(copy) == (True, False), (place, bit)
+            shutil.rmtree(copy)
+
+
+def test_a_log_that_was_torn_anywhere_in_its_last_record_is_taken_for_torn(path: Path) -> None:
+    fill(path, tables=False)
+    log = max(path.glob("*.log"), key=lambda one: one.stat().st_size)
+    content = log.read_bytes()
+    *_, (last, length) = records(content)
+    for end in range(last, last + HEADER_BYTES + length):
+        log.write_bytes(content[:end])
+        assert not has_whole_record_cut_off(log), end
 
 
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST"])
