@@ -12,17 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from node.adapters import InlineOffload
+from node.chain.journal import VoteJournal
 from node.chain.ledger import DeniedGrants, Ledger
 from node.store import layout
 from node.store.counted import CountedPrefix
 from node.store.leveldb import LevelDbStore, LevelDbTuning, open_leveldb
+from node.store.memory import MemoryVoteFile
 from node.store.room import LowWater
+from protocol.ballot import VoteRecord
+from protocol.blocks import NO_BLOCK, block_hash
 from protocol.errors import Code, StorageError
+from protocol.keys import PublicKey
 from protocol.transactions import GrantId, TokenId
 from tests.clinic_world import world_clock
 from tests.ledger_world import GENESIS, NETWORK
+from tests.unit.test_finality import BLOCKS, certify
 from tests.unit.test_leveldb import ENTRIES, check_nothing_wrong, fill
 
 SMALL = LevelDbTuning(write_buffer_bytes=64 * 1024, file_bytes_max=64 * 1024, low_water=LowWater(0))
@@ -31,6 +38,8 @@ FLIPS = 40  # of each kind of file
 TAILS = 40
 KILLS = 12
 FOOTER_BYTES = 48
+CANDIDATES = 300
+VOTE_KEY = PublicKey(b"k" * 33)
 TOKEN = TokenId(b"t" * 32)
 DENIED = [GrantId(random.Random(number).randbytes(32)) for number in range(1_500)]
 
@@ -141,6 +150,18 @@ def test_a_torn_tail_of_the_log_leaves_an_exact_prefix_or_does_not_open(
     assert tail != "cut" or prefixes == TAILS
 
 
+def flipped(path: Path, kind: str, dice: random.Random) -> Iterator[Path]:
+    """Copies of the database, each with one bit of its largest table flipped, in its index or its data."""
+    table = max(path.glob("*.ldb"), key=lambda one: one.stat().st_size)
+    index = index_region(table.read_bytes())
+    for copy in copies(path, FLIPS):
+        content = bytearray(table.read_bytes())
+        place = dice.choice(index if kind == "table index" else range(index.start))
+        content[place] ^= 1 << dice.randrange(8)
+        (copy / table.name).write_bytes(content)
+        yield copy
+
+
 @pytest.mark.parametrize("kind", ["table data", "table index"])
 def test_a_damaged_index_of_revocations_never_says_not_revoked(
     path: Path, dice: random.Random, kind: str
@@ -153,15 +174,8 @@ def test_a_damaged_index_of_revocations_never_says_not_revoked(
     )
     store.close()
     open_leveldb(path, tuning=SMALL, network=NETWORK).close()
-    table = max(path.glob("*.ldb"), key=lambda one: one.stat().st_size)
-    index = index_region(table.read_bytes())
     stopped = 0
-    for copy in copies(path, FLIPS):
-        content = bytearray(table.read_bytes())
-        content[dice.choice(index if kind == "table index" else range(index.start))] ^= 1 << dice.randrange(
-            8
-        )
-        (copy / table.name).write_bytes(content)
+    for copy in flipped(path, kind, dice):
         try:
             store = open_leveldb(copy, tuning=SMALL, network=NETWORK)
         except StorageError:
@@ -186,6 +200,54 @@ def is_stopped(store: LevelDbStore) -> bool:
         return True
     assert len(list(store.iterate(layout.DENIED))) == len(DENIED)
     return False
+
+
+def vote_often(path: Path) -> tuple[MemoryVoteFile, VoteRecord]:
+    """A store with many candidates in it, the vote file beside it, and the newest record."""
+    store, votes = open_leveldb(path, tuning=SMALL, network=NETWORK), MemoryVoteFile()
+    journal = VoteJournal(store=store, votes=votes, key=VOTE_KEY)
+    journal.load(0)
+    certified = certify(BLOCKS[0].header)
+    for view in range(1, CANDIDATES + 1):
+        block = replace(BLOCKS[0], header=replace(BLOCKS[0].header, view=view))
+        record = VoteRecord(0, view, block_hash(block.header), False, 0, NO_BLOCK)
+        journal.save(
+            record, [block], [replace(certified, statement=replace(certified.statement, view=view))]
+        )
+    store.close()
+    open_leveldb(path, tuning=SMALL, network=NETWORK).close()
+    return votes, record
+
+
+@pytest.mark.parametrize("kind", ["table data", "table index"])
+def test_a_damaged_index_of_votes_never_lets_a_validator_forget_what_it_signed(
+    path: Path, dice: random.Random, kind: str
+) -> None:
+    """It votes on from its newest record, only learns, or does not start; what it reads was written."""
+    votes, newest = vote_often(path)
+    noticed = 0
+    for copy in flipped(path, kind, dice):
+        try:
+            store = open_leveldb(copy, tuning=SMALL, network=NETWORK)
+        except StorageError:
+            noticed += 1
+            continue
+        journal = VoteJournal(store=store, votes=votes.copy(), key=VOTE_KEY)
+        try:
+            assert journal.load(0) == newest or journal.is_lost
+            blocks, certificates = journal.candidates(0)
+        except StorageError:
+            noticed += 1
+        else:
+            views = {block.header.view for block in blocks}
+            assert len(views) == len(blocks) <= CANDIDATES
+            assert all(
+                block.header == replace(BLOCKS[0].header, view=block.header.view) for block in blocks
+            )
+            assert {one.statement.view for one in certificates} <= set(range(1, CANDIDATES + 1))
+            noticed += len(blocks) < CANDIDATES
+        store.close()
+    assert noticed, "no flip had any effect: the test shows nothing"
 
 
 WRITER = """
