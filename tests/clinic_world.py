@@ -130,6 +130,7 @@ class Clinic:
             gate=self.gate,
             vault=self.vault,
             audit=self.audit,
+            clock=self.clock,
             entropy=self.entropy,
             offload=offload,
             receive_push=self.holders.receive,

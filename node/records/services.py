@@ -124,6 +124,7 @@ class RecordServices:
             gate=gate,
             vault=self.vault,
             audit=self.audit,
+            clock=self._ports.clock,
             entropy=self._ports.entropy,
             offload=self._ports.offload,
             receive_push=self.holders.receive,

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from node.nonces import StreamNonce
-from node.ports import Entropy, Offload, Stream, Transport
+from node.ports import Clock, Entropy, Offload, Stream, Transport
 from node.records.audit_log import AuditLog
 from node.records.gate import Admitted, Gate
 from node.records.pacing import wait_refusal_time
@@ -62,13 +62,14 @@ class BlobServer:
         gate: Gate,
         vault: Vault,
         audit: AuditLog,
+        clock: Clock,
         entropy: Entropy,
         offload: Offload,
         receive_push: ReceivePush,
         give_copy: GiveCopy,
     ) -> None:
         self._gate, self._vault, self._audit = gate, vault, audit
-        self._entropy, self._offload = entropy, offload
+        self._clock, self._entropy, self._offload = clock, entropy, offload
         self._receive_push, self._give_copy = receive_push, give_copy
         self._places = Places(limits.SERVES_MAX, limits.SERVES_PER_PEER_MAX)
         transport.serve(PROTOCOL, self.serve, strangers=True)
@@ -101,7 +102,7 @@ class BlobServer:
             await wait_refusal_time(came_s)
             await stream.send(REFUSAL)
             return
-        transfer = _Transfer(self._gate, admitted)
+        transfer = _Transfer(self._gate, admitted, self._clock)
         reason = BROKEN_OFF
         try:
             reason = await self._send(stream, transfer)
@@ -147,16 +148,18 @@ class BlobServer:
 class _Transfer:
     """A fetch being served: the most that can have left, and why no more may."""
 
-    def __init__(self, gate: Gate, admitted: Admitted) -> None:
-        self._gate, self.admitted = gate, admitted
-        self._unchecked_bytes = 0
+    def __init__(self, gate: Gate, admitted: Admitted, clock: Clock) -> None:
+        self._gate, self.admitted, self._clock = gate, admitted, clock
+        self._unchecked_bytes, self._checked_ms = 0, clock.elapsed_ms()
         self.has_begun = False
         self.sent_bytes = 0
         self.stopped = ""
 
     def count(self, index: int) -> None:
         """Chunk `index` goes next. Raises _Stopped where it may not."""
-        if self._unchecked_bytes >= limits.SERVE_CHECK_BYTES:
+        # A process that was stopped, or slept with its machine, wakes up here as likely as in `watch`.
+        unchecked_ms = self._clock.elapsed_ms() - self._checked_ms
+        if self._unchecked_bytes >= limits.SERVE_CHECK_BYTES or unchecked_ms >= 1000 * limits.SERVE_CHECK_S:
             self.check()
         size = ciphertext_length(self.admitted.content, index)
         self._unchecked_bytes += size
@@ -168,7 +171,7 @@ class _Transfer:
         if reason is not None:
             self.stopped = reason.value
             raise _Stopped(reason.value)
-        self._unchecked_bytes = 0
+        self._unchecked_bytes, self._checked_ms = 0, self._clock.elapsed_ms()
 
     async def watch(self, serving: trio.CancelScope) -> None:
         """Looks again now and then, also while a send waits for a slow reader."""

@@ -59,5 +59,9 @@ class SimClock:
         self._paused_ms = None
         self._missed_ms += self._now_ms() - paused_ms
 
+    def skip(self, by_ms: int) -> None:
+        """Both show at once that so much time has passed, as to a process that was stopped meanwhile."""
+        self._missed_ms -= by_ms
+
     def _now_ms(self) -> int:
         return self._true_ms() - self._missed_ms if self._paused_ms is None else self._paused_ms

@@ -161,6 +161,23 @@ async def test_a_fast_fetch_is_looked_at_again_every_few_megabytes(
     assert (len(seen) - 3) * limits.CHUNK_BYTES <= limits.SERVE_CHECK_BYTES + 4 * limits.MIB
 
 
+async def test_a_server_that_was_stopped_looks_again_before_it_sends_any_more(
+    world: World, autojump_clock: Any
+) -> None:
+    record, given = await shared(world, SIZE)
+    server, peer = world.clinics[0], await asker(world)
+    seen = [await peer.ask(request(record, given)), await peer.frame()]
+    # No task runs and no timer is over; only the clocks show that time has passed.
+    server.clock.skip(120_000)
+    sent: list[bytes] = []
+    world.net.on_sent = lambda who, frame: sent.append(frame)
+    while seen[-1] != REFUSAL:
+        seen.append(await peer.frame())
+    assert sent[0] == REFUSAL, "what was sent before it stopped may still arrive, and nothing else"
+    await trio.testing.wait_all_tasks_blocked()
+    assert log(server)[-1].reason == "stale"
+
+
 async def test_a_token_minted_anew_with_someone_elses_content_opens_no_door(world: World) -> None:
     record, _ = await shared(world)
     thief = world.clinics[2]
