@@ -4,6 +4,7 @@ from itertools import groupby
 from typing import Final
 
 import segno
+import trio
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -24,12 +25,14 @@ from protocol.control import (
     MyWho,
     Status,
 )
-from protocol.errors import Code, Refused, UserError
+from protocol.errors import Code, Malformed, Refused, UserError
+from protocol.fhir import read_bundle
 
 EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
 DAYS: Final = (1, 7, 30, 90, 365)
 PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
 WHO_ROWS: Final = 500
+LINES_SHOWN: Final = 12
 
 
 async def show_records(visit: Visit) -> Response:
@@ -50,7 +53,37 @@ async def show_records(visit: Visit) -> Response:
 
 async def show_record(visit: Visit) -> Response:
     record = await _record(visit)
-    return visit.page("record.html", record=record, soon=_soon(visit, record.grants))
+    return visit.page(
+        "record.html", record=record, can_read=can_read(record), soon=_soon(visit, record.grants)
+    )
+
+
+async def read_record(visit: Visit) -> Response:
+    """A FHIR record in sentences, read in this process; the original stays one click away."""
+    record = await _record(visit)
+    unreadable = UserError(
+        "this record cannot be read out on the page", "download the original", code=Code.LIMIT
+    )
+    if not can_read(record):
+        raise unreadable
+    raw = bytearray()
+
+    async def keep(chunk: bytes) -> None:
+        raw.extend(chunk)
+        if len(raw) > limits.FHIR_BYTES_MAX:
+            raise unreadable
+
+    await visit.asking(MyRecord(id=record.token), keep)
+    try:
+        reading = await trio.to_thread.run_sync(read_bundle, bytes(raw))
+    except Malformed:
+        reading = None
+    return visit.page("read.html", record=record, reading=reading, shown=LINES_SHOWN)
+
+
+def can_read(record: MyRecordItem) -> bool:
+    """Whether the page reads such a record out."""
+    return record.type == "fhir" and record.size <= limits.FHIR_BYTES_MAX
 
 
 async def save_record(visit: Visit) -> Response:
@@ -152,6 +185,7 @@ PAGES: Final = (
 SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
     ("/", show_records),
     ("/records/{token}", show_record),
+    ("/records/{token}/read", read_record),
     ("/records/{token}/original", save_record),
     ("/records/{token}/share", ask_share),
     ("/shares", show_shares),

@@ -6,19 +6,21 @@ import pytest
 import trio
 from playwright.sync_api import expect, sync_playwright
 
-from tests.browser.world import LETTER, PATIENCE_MS, SCAN, World, add_record, launch
+from node.samples import open_samples
+from tests.browser.world import LETTER, PATIENCE_MS, SCAN, SUMMARY, World, add_record, launch
 from tests.e2e.clinics import shared_clinics
 
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Running clinics, a patient with two records, and a browser."""
+    """Running clinics, a patient with three records, and a browser."""
     with sync_playwright() as playwright:
         browser = launch(playwright)
         expect.set_options(timeout=PATIENCE_MS)
         with shared_clinics(tmp_path_factory.mktemp("page")) as stage:
-            code = trio.run(stage.patient.ask, "my", "code", "--clinic", "clinic-a", "--count", "2")["code"]
+            code = trio.run(stage.patient.ask, "my", "code", "--clinic", "clinic-a", "--count", "3")["code"]
             letter = add_record(stage, code, LETTER)
             add_record(stage, code, SCAN)
-            yield World(stage, browser, letter)
+            summary = add_record(stage, code, SUMMARY, open_samples()[0].bytes)
+            yield World(stage, browser, letter, summary)
         browser.close()

@@ -8,7 +8,17 @@ from playwright.sync_api import Page, expect
 from tests.browser.world import AXE, World
 
 NARROW: Final = {"width": 320, "height": 640}
-PATIENT: Final = ("", "shares", "who", "code", "wallet", "records/ID", "records/ID/share", "nothing")
+PATIENT: Final = (
+    "",
+    "shares",
+    "who",
+    "code",
+    "wallet",
+    "records/ID",
+    "records/ID/share",
+    "records/FHIR/read",
+    "nothing",
+)
 CLINIC: Final = ("", "records", "records/ID", "access", "audit", "audit?verify=1", "charts")
 WIDTH: Final = "document.documentElement.scrollWidth"
 
@@ -20,7 +30,7 @@ def test_no_page_breaks_a_rule_or_scrolls_sideways(world: World, role: str, sche
     with world.visit(actor, color_scheme=scheme, viewport=NARROW) as page:
         base, found = page.url, {}
         for path in pages:
-            answer = page.goto(base + path.replace("ID", world.letter))
+            answer = page.goto(base + path.replace("ID", world.letter).replace("FHIR", world.summary))
             assert answer is not None
             assert answer.ok or path == "nothing"
             found[path] = broken(page)

@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.world import CONTENT, LETTER, SCAN, World, add_record
+from node.samples import open_samples
+from tests.browser.world import CONTENT, LETTER, SCAN, SUMMARY, World, add_record
 
 SHARED: Final = "clinic-b can read this record until"
 
@@ -32,6 +33,23 @@ def test_a_record_is_found_as_one_types_and_saved_as_it_came_in(world: World, tm
         saving.value.save_as(file)
         assert file.read_bytes() == CONTENT
         assert saving.value.suggested_filename.startswith(world.letter[:12])
+
+
+def test_a_bundle_is_read_out_with_what_is_older_folded_away(world: World) -> None:
+    with world.visit(world.patient) as page:
+        record(page, SUMMARY)
+        page.get_by_role("link", name="Read it here").click()
+        expect(page.get_by_text("about Aaron697 Stiedemann542, 1946-03-29")).to_be_visible()
+        expect(page.get_by_role("heading", level=2).first).to_have_text("Medicines 10")
+        expect(page.get_by_text("Body Height").first).to_be_visible()
+        older = page.get_by_text("362 older ones of Results")
+        hidden = page.get_by_text("182.96977857602644 cm").last
+        expect(hidden).not_to_be_visible()
+        older.click()
+        expect(hidden).to_be_visible()
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Download the original").click()
+        assert saving.value.path().read_bytes() == open_samples()[0].bytes
 
 
 def test_two_clicks_share_and_two_stop_and_both_are_true(world: World) -> None:

@@ -29,7 +29,7 @@ _OPTIONS: Final = (
     "--disable-sync",
     "--no-first-run",
 )
-LETTER, SCAN = "Letter to <b>Dr. B</b>", "Scan of the knee"
+LETTER, SCAN, SUMMARY = "Letter to <b>Dr. B</b>", "Scan of the knee", "Summary of 2019"
 CONTENT: Final = b"What the letter says.\n" * 40
 
 
@@ -46,11 +46,12 @@ def launch(playwright: Playwright) -> Browser:
 
 @dataclass(frozen=True)
 class World:
-    """Four clinics, a patient with two records of clinic-a, and a browser."""
+    """Four clinics, a patient with three records of clinic-a, and a browser."""
 
     stage: Stage
     browser: Browser
     letter: str
+    summary: str
 
     @property
     def patient(self) -> Actor:
