@@ -100,7 +100,10 @@ def _typed_words() -> str:
         )
     from getpass import getpass
 
-    return getpass("The 24 words, with spaces between (they are not shown): ").strip() or "none"
+    return (
+        getpass("The 24 words or three sheets, with spaces between (they are not shown): ").strip()
+        or "none"
+    )
 
 
 def _no_words() -> UserError:

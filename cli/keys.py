@@ -20,6 +20,7 @@ from cli.settings import (
 from cli.wallet import print_recovered
 from protocol import exits
 from protocol.control import (
+    KeysExport,
     KeysRefill,
     KeysResult,
     KeysRotate,
@@ -117,6 +118,38 @@ def refill(settings: Settings, words_file: Path | None, words_fd: int | None) ->
         settings,
         with_words(words_file, words_fd, lambda words: call_started(settings, KeysRefill(words=words))),
     )
+
+
+@keys.command()
+@starting_options
+@words_options
+@click.option("--words", "form", flag_value="words", help="The 24 words, for example from three sheets.")
+@click.option("--sheets", "form", flag_value="sheets", help="Five sheets; any three bring the words back.")
+@pass_settings
+def export(settings: Settings, words_file: Path | None, words_fd: int | None, form: str | None) -> None:
+    """Print a patient's words, or split them into sheets. No device keeps them: type what you have."""
+    match form:
+        case "words" | "sheets":
+            result = with_words(
+                words_file,
+                words_fd,
+                lambda words: call_started(settings, KeysExport(words=words, form=form)),
+            )
+        case _:
+            raise click.UsageError("give --words or --sheets")
+    if settings.is_json:
+        render.document(result)
+        return
+    for number, sheet in enumerate(result.sheets, 1):
+        render.say(f"sheet {number} of {len(result.sheets)}: {sheet}")
+    if result.sheets:
+        render.note(
+            f"write each on paper and keep them apart: any {result.needed} bring everything back, "
+            f"{result.needed - 1} tell nothing. Type {result.needed} where the words are asked for"
+        )
+    else:
+        render.say(result.words)
+        render.note("whoever has these words has your records")
 
 
 def _print(settings: Settings, result: KeysResult) -> None:

@@ -17,6 +17,7 @@ from mnemonic import Mnemonic
 
 from protocol.errors import Code, UserError
 from protocol.keys import OpeningKey, PublicKey, SigningKey, hkdf
+from protocol.sheets import SHEET_WORDS, is_sheets, join_sheets
 from protocol.transactions import Enrolment, SignedEnrolment, next_key_hash, sign_enrolment
 
 ENTROPY_BYTES: Final = 32
@@ -44,16 +45,20 @@ def words_of(entropy: bytes) -> str:
 
 
 def entropy_of(words: str) -> bytes:
-    """The 32 bytes of 24 words. Case and spacing do not matter; four letters of a word are enough.
+    """The 32 bytes of 24 words. Case and spacing do not matter; four letters of a word are enough. Three
+    sheets that the words were split into are as good (`protocol.sheets`).
 
     Raises:
         UserError: WORDS: not 24 words, a word of another list, or a checksum that does not match. The
             message names places and never words.
     """
     wordlist = _wordlist()
+    if is_sheets(words.split()):
+        return _expected(join_sheets(words.lower().split()))
     typed = [wordlist.expand_word(word) for word in words.lower().split()]
     if len(typed) != WORDS:
-        raise _wrong_words(f"these are {len(typed)} words, not {WORDS}")
+        sheets = f", nor whole sheets of {SHEET_WORDS}" if len(typed) > SHEET_WORDS else ""
+        raise _wrong_words(f"these are {len(typed)} words, not {WORDS}{sheets}")
     unknown = [str(place) for place, word in enumerate(typed, 1) if word not in wordlist.wordlist]
     if unknown:
         raise _wrong_words(f"not a word of the list: number {', '.join(unknown)}")
@@ -126,6 +131,13 @@ def _wordlist() -> Mnemonic:
 
 def _sized(entropy: bytes) -> bytes:
     assert len(entropy) == ENTROPY_BYTES, "the wallet's entropy is 32 bytes"
+    return entropy
+
+
+def _expected(entropy: bytes) -> bytes:
+    """What came of sheets that others made, too, may have another length."""
+    if len(entropy) != ENTROPY_BYTES:
+        raise _wrong_words("these sheets are not of a chartmesh wallet")
     return entropy
 
 

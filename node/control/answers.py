@@ -34,6 +34,7 @@ from protocol.control import (
     AuditVerify,
     BackupCreate,
     Document,
+    KeysExport,
     KeysRefill,
     KeysRotate,
     KeysShow,
@@ -81,7 +82,7 @@ ClinicRequest = (
 )
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
-OwnKeysRequest = MyLostPhone | MyRecover | KeysRefill | WalletShow
+OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
 
 
 class Peerage(Protocol):
@@ -154,7 +155,7 @@ class Answers:
                 return await _answer_clinic(self._clinic(), request, exchange)
             case MyCode() | MyRecords() | MyRecord() | MyShare() | MyShares() | MyStop() | MyWho():
                 return await _answer_patient(self._client(), request, exchange)
-            case MyLostPhone() | MyRecover() | KeysRefill() | WalletShow():
+            case MyLostPhone() | MyRecover() | KeysExport() | KeysRefill() | WalletShow():
                 return await _answer_own_keys(self._client(), request)
             case _:
                 assert_never(request)
@@ -344,6 +345,8 @@ async def _answer_own_keys(client: LightClient, request: OwnKeysRequest) -> Docu
             return await client.own_keys.recover(request)
         case KeysRefill():
             return await client.own_keys.refill(request)
+        case KeysExport():
+            return client.own_keys.export(request)
         case WalletShow():
             return client.own_keys.show()
         case _:

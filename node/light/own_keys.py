@@ -8,6 +8,8 @@ from node.light.wallet import Wallet
 from node.light.words import Cold
 from protocol import limits
 from protocol.control import (
+    KeysExport,
+    KeysExportResult,
     KeysRefill,
     LostPhoneResult,
     MyLostPhone,
@@ -16,6 +18,7 @@ from protocol.control import (
     WalletResult,
 )
 from protocol.keys import fingerprint
+from protocol.sheets import SHEETS_NEEDED
 from protocol.wallet import HotMaster, wallet_id
 
 
@@ -51,6 +54,15 @@ class OwnKeys:
         self._wallet.require_pool()
         await cold.refill()
         return self.show()
+
+    def export(self, request: KeysExport) -> KeysExportResult:
+        """The words or sheets of them, for paper alone."""
+        cold, are_words = Cold(request.words, self._wallet), request.form == "words"
+        return KeysExportResult(
+            words=cold.words() if are_words else "",
+            sheets=() if are_words else cold.sheets(),
+            needed=SHEETS_NEEDED,
+        )
 
     def show(self) -> WalletResult:
         """What is public of the wallet, and how long its pool lasts."""

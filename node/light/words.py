@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from node.keystore import NEXT_KEY_HASHES, WalletKeys
 from node.light.wallet import Keyed, Wallet
+from node.sheets import split_words
 from protocol import limits
 from protocol.errors import Code, UserError
 from protocol.keys import SigningKey
-from protocol.wallet import cold_master, entropy_of, hot_master, next_key, next_key_hashes
+from protocol.wallet import cold_master, entropy_of, hot_master, next_key, next_key_hashes, words_of
 
 
 class Cold:
@@ -38,6 +39,14 @@ class Cold:
     def pool(self, first: int, count: int = NEXT_KEY_HASHES) -> tuple[bytes, ...]:
         """The hashes of next keys from index `first` on."""
         return next_key_hashes(self._master, first, count)
+
+    def words(self) -> str:
+        """The 24 words, whatever they were given as."""
+        return words_of(self._entropy)
+
+    def sheets(self) -> tuple[str, ...]:
+        """Five new sheets of the words."""
+        return split_words(self._entropy)
 
     async def refill(self, extra: int = 0) -> None:
         """Fills the pool for what is to come, and `extra` keys more. Raises UserError KEY_FILE."""

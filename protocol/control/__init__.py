@@ -57,6 +57,7 @@ from protocol.control.requests import (
     AuditList,
     AuditVerify,
     BackupCreate,
+    KeysExport,
     KeysRefill,
     KeysRotate,
     KeysShow,
@@ -126,7 +127,13 @@ from protocol.control.results import (
     Stopped,
     StopResult,
 )
-from protocol.control.wallet import LostPhoneResult, RecoverResult, RekeyedItem, WalletResult
+from protocol.control.wallet import (
+    KeysExportResult,
+    LostPhoneResult,
+    RecoverResult,
+    RekeyedItem,
+    WalletResult,
+)
 
 __all__ = [
     "HEADER_BYTES",
@@ -156,6 +163,8 @@ __all__ = [
     "Frame",
     "FrameDecoder",
     "GrantItem",
+    "KeysExport",
+    "KeysExportResult",
     "KeysRefill",
     "KeysResult",
     "KeysRotate",

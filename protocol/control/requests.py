@@ -41,7 +41,7 @@ from protocol.control.results import (
     StatusResult,
     StopResult,
 )
-from protocol.control.wallet import LostPhoneResult, RecoverResult, WalletResult
+from protocol.control.wallet import KeysExportResult, LostPhoneResult, RecoverResult, WalletResult
 
 R = TypeVar("R", bound=Document)
 
@@ -289,6 +289,16 @@ class KeysRefill(Ask[WalletResult], frozen=True, kw_only=True, tag="keys-refill"
         return "KeysRefill(…)"
 
 
+class KeysExport(Ask[KeysExportResult], frozen=True, kw_only=True, tag="keys-export"):
+    """The 24 words, from themselves or from three sheets; or five new sheets. No device keeps them."""
+
+    words: Words
+    form: Literal["words", "sheets"]
+
+    def __repr__(self) -> str:
+        return "KeysExport(…)"
+
+
 class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
     """What is public of a patient's wallet."""
 
@@ -331,6 +341,7 @@ AnyRequest = (
     | MyLostPhone
     | MyRecover
     | KeysRefill
+    | KeysExport
     | WalletShow
 )
 

@@ -32,6 +32,17 @@ class RecoverResult(Document, frozen=True, kw_only=True):
     unreadable: int = 0
 
 
+class KeysExportResult(Document, frozen=True, kw_only=True):
+    """Either the 24 words, or the sheets of which any `needed` are as good."""
+
+    words: str
+    sheets: tuple[str, ...]
+    needed: int
+
+    def __repr__(self) -> str:
+        return "KeysExportResult(…)"
+
+
 class WalletResult(Document, frozen=True, kw_only=True):
     """The wallet itself. `left` one-time keys can be given out before the 24 words are needed."""
 

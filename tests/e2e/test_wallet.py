@@ -106,6 +106,20 @@ async def test_what_was_shared_can_be_stopped_and_kept_on_a_new_device(stage: St
     assert await can_read(stage, "clinic-d", token)
 
 
+async def test_three_sheets_of_paper_are_as_good_as_the_words(stage: Stage) -> None:
+    phone, other = device(stage, "split"), device(stage, "joined")
+    words = (await phone.ask("init"))["words"]
+    typed = ("--words-file", str(paper(stage, words)))
+    sheets = (await phone.ask("keys", "export", "--sheets", *typed))["sheets"]
+    assert len(sheets) == 5
+    two = paper(stage, "\n".join(sheets[:2]), "two")
+    few = await other.run("keys", "restore", "--words-file", str(two), "--json")
+    assert (few.status, few.error()["code"]) == (FAILED, "words")
+    three = ("--words-file", str(paper(stage, "\n".join(sheets[2:]), "three")))
+    assert (await other.ask("keys", "restore", *three))["records"] == 0
+    assert (await other.ask("keys", "export", "--words", *three))["words"] == words
+
+
 async def test_what_cannot_be_undone_asks_first_and_wrong_words_do_nothing(stage: Stage) -> None:
     phone = device(stage, "careful")
     words = (await phone.ask("init"))["words"]

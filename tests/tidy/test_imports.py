@@ -23,6 +23,7 @@ PLANTED = {
     "node/planted_box.py": ("import nacl.secret", "node.planted_box -> nacl"),
     "node/planted_cipher.py": ("import cryptography", "node.planted_cipher -> cryptography"),
     "node/planted_words.py": ("import mnemonic", "node.planted_words -> mnemonic"),
+    "node/planted_sheets.py": ("import shamir_mnemonic", "node.planted_sheets -> shamir_mnemonic"),
     "node/planted_http.py": ("import hypercorn.config", "node.planted_http -> hypercorn"),
     "node/planted_template.py": ("import jinja2", "node.planted_template -> jinja2"),
     "node/planted_page.py": ("import node.web.sessions", "node.planted_page -> node.web.sessions"),

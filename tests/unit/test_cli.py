@@ -75,7 +75,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += ["open", "demo", "bench", "service unit", "config show", "config check"]
     wanted += [f"network {name}" for name in ("create", "join", "members", "invite", "evidence")]
     wanted += [f"network {name}" for name in ("approve", "suspend", "remove")]
-    wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill")]
+    wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill", "export")]
     wanted += [f"peer {name}" for name in ("block", "unblock")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
     wanted += [f"access {name}" for name in ("list", "show")]

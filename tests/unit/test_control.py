@@ -67,6 +67,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyLostPhone(words="abandon art", keep=(GRANT.grant,)),
     control.MyRecover(words="abandon art"),
     control.KeysRefill(words="abandon art"),
+    control.KeysExport(words="abandon art", form="sheets"),
     control.WalletShow(),
 )
 
@@ -198,6 +199,7 @@ RESULTS: dict[type, control.Document] = {
         device=1, records=(control.RekeyedItem(token=TOKEN, title="t", final=True),), kept=(GRANT.grant,)
     ),
     control.RecoverResult: control.RecoverResult(device=1, records=2),
+    control.KeysExportResult: control.KeysExportResult(words="", sheets=("acid academic",), needed=3),
     control.WalletResult: control.WalletResult(id="02", fingerprint="ab", device=0, used=3, left=253),
     control.MyWhoResult: control.MyWhoResult(
         accesses=(
@@ -234,7 +236,7 @@ def test_the_schema_is_the_committed_one() -> None:
 
 def test_no_request_shows_the_words_in_a_message() -> None:
     with_words = [request for request in REQUESTS if hasattr(request, "words")]
-    assert len(with_words) == 3
+    assert len(with_words) == 4
     assert all("abandon" not in f"{request!r} {request}" for request in with_words)
 
 
