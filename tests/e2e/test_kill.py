@@ -1,12 +1,14 @@
-"""Clinics killed with -9 under load: nothing acknowledged is lost, and nobody votes twice."""
+"""Clinics killed with -9, or stopped for a while, under load: nothing acknowledged is lost, and nobody
+votes twice."""
 
 import os
 import random
 import signal
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import pytest
 import trio
 
 from node.adapters import SystemClock
@@ -24,8 +26,39 @@ FAR_MS = 365 * limits.DAY_MS
 PATIENCE_S = 30.0
 
 
-async def test_kill_9_of_a_random_clinic_under_load_loses_nothing_and_nobody_votes_twice(
-    tmp_path: Path,
+Act = Callable[[Scene, Sequence[Actor]], Awaitable[None]]
+
+
+async def kill_and_restart(scene: Scene, victims: Sequence[Actor]) -> None:
+    """Where two are down, the view that they were killed in is still open when they come back."""
+    for victim in victims:
+        send_signal(victim, signal.SIGKILL)
+    await scene.wait_acknowledged(BETWEEN)
+    async with trio.open_nursery() as starting:
+        for victim in victims:
+            starting.start_soon(victim.ask, "start")
+
+
+async def stop_and_continue(scene: Scene, victims: Sequence[Actor]) -> None:
+    """They wake up to clocks that went on, timers that are over, and all that was said meanwhile."""
+    for victim in victims:
+        send_signal(victim, signal.SIGSTOP)
+    try:
+        await scene.wait_acknowledged(BETWEEN)
+    finally:
+        for victim in victims:
+            send_signal(victim, signal.SIGCONT)
+
+
+def send_signal(victim: Actor, number: signal.Signals) -> None:
+    pid = victim.pid()
+    assert pid is not None
+    os.kill(pid, number)
+
+
+@pytest.mark.parametrize("act", [kill_and_restart, stop_and_continue])
+async def test_clinics_that_fall_or_freeze_under_load_lose_nothing_and_vote_once(
+    tmp_path: Path, act: Act
 ) -> None:
     seed = int(os.environ.get("CHARTMESH_KILL_SEED") or random.randrange(2**32))
     print(f"CHARTMESH_KILL_SEED={seed}")
@@ -39,25 +72,11 @@ async def test_kill_9_of_a_random_clinic_under_load_loses_nothing_and_nobody_vot
                 load.start_soon(scene.load, target, workload)
             for _ in range(ROUNDS):
                 await scene.wait_acknowledged(BETWEEN)
-                await kill_and_restart(
-                    scene, dice.sample(list(scene.daemons.values()), dice.choice((1, 2, 2, 2)))
-                )
+                await act(scene, dice.sample(list(scene.daemons.values()), dice.choice((1, 2, 2, 2))))
             await scene.wait_acknowledged(BETWEEN)
             load.cancel_scope.cancel()
         await check_nothing_is_lost(scene)
         check_nobody_voted_twice(scene)
-
-
-async def kill_and_restart(scene: Scene, victims: Sequence[Actor]) -> None:
-    """Where two are down, the view that they were killed in is still open when they come back."""
-    for victim in victims:
-        pid = victim.pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-    await scene.wait_acknowledged(BETWEEN)
-    async with trio.open_nursery() as starting:
-        for victim in victims:
-            starting.start_soon(victim.ask, "start")
 
 
 async def check_nothing_is_lost(scene: Scene) -> None:
