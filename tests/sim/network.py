@@ -119,6 +119,11 @@ class SimNetwork:
         for one, two in self._pairs():
             self._settle(one, two)
 
+    def cut_off(self, ones: Iterable[PublicKey], others: Iterable[PublicKey]) -> None:
+        """Cuts both directions between each of `ones` and each of `others`, and mends all that was cut."""
+        far = list(others)
+        self.set_cuts(pair for one in ones for two in far for pair in ((one, two), (two, one)))
+
     def heal(self) -> None:
         """Opens every link and lets the weather calm down."""
         self.weather.calm()

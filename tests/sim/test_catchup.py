@@ -104,7 +104,7 @@ def services(node: SimNode) -> LedgerServices:
 def isolate(cluster: Cluster, victim: SimNode) -> None:
     own = victim.identity
     others = [node.identity for node in cluster.nodes if node is not victim]
-    cluster.network.set_cuts(pair for other in others for pair in ((own, other), (other, own)))
+    cluster.network.cut_off([own], others)
 
 
 async def seconds_to_converge(cluster: Cluster, victim: SimNode) -> float:

@@ -20,7 +20,7 @@ from protocol.messages.consensus import BlockRequest, Forward, Proposal, Submiss
 from protocol.transactions import GrantId, Revoke, TokenId, TransactionId, sign_transaction
 from tests.sim.light_world import LedgerClinic, Someone, issue, services, someone_new
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import Cluster, SimNode
+from tests.sim.nodes import Cluster
 from tests.sim.world import World, simulate
 
 Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
@@ -44,13 +44,6 @@ def play(story: Story, *, seed: int = 1) -> None:
     simulate(tell, seed)
 
 
-def cuts(cluster: Cluster, victim: SimNode) -> list[tuple[PublicKey, PublicKey]]:
-    """What keeps `victim` from all other clinics."""
-    own = victim.identity
-    others = [node.identity for node in cluster.nodes if node is not victim]
-    return [pair for other in others for pair in ((own, other), (other, own))]
-
-
 def share(token: TransactionId) -> MyShare:
     return MyShare(records=(token.hex(),), clinic="n1", for_ms=DAY_MS, purposes=("TREAT",))
 
@@ -58,7 +51,7 @@ def share(token: TransactionId) -> MyShare:
 def test_a_final_block_passed_on_without_its_sealed_bytes_is_not_taken() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         victim, others = cluster.nodes[0], cluster.nodes[1:]
-        network.set_cuts(cuts(cluster, victim))
+        network.cut_off([victim.identity], [node.identity for node in others])
         own, height = services(victim), services(victim).ledger.height
         await issue(someone, others[0], "Letter")
         ledger = services(others[0]).ledger
@@ -86,7 +79,9 @@ def test_a_revocation_counts_as_soon_as_it_is_seen_in_a_proposal() -> None:
         [grant] = (await someone.my.share(share(token))).grants
         await trio.sleep(1)
         own, name = services(victim), (TokenId(token), GrantId(bytes.fromhex(grant.grant)))
-        network.set_cuts([*cuts(cluster, victim), (someone.transport.identity, victim.identity)])
+        network.cut_off(
+            [victim.identity], [*(node.identity for node in others), someone.transport.identity]
+        )
         await someone.my.stop(MyStop(id=grant.grant))
         block = services(others[0]).ledger.block(services(others[0]).ledger.height)
         assert block is not None

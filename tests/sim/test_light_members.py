@@ -48,10 +48,7 @@ def meets(someone: Someone, node: SimNode) -> bool:
 
 def cut_off(changing: Changing, someone: Someone, nodes: list[SimNode]) -> None:
     """The client reaches none of `nodes`."""
-    own = someone.transport.identity
-    changing.network.set_cuts(
-        [pair for node in nodes for pair in ((own, node.identity), (node.identity, own))]
-    )
+    changing.network.cut_off([someone.transport.identity], [node.identity for node in nodes])
 
 
 def test_it_meets_who_came_since_and_leaves_who_went_also_after_a_restart() -> None:

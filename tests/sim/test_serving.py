@@ -46,7 +46,7 @@ def test_a_holder_that_is_cut_off_serves_until_its_ledger_is_stale_and_no_longer
         scene = await shared(cluster, someone)
         holder, *others = scene.holders
         near, far = (holder.identity, scene.reader.identity), [node.identity for node in others]
-        network.set_cuts([pair for one in near for two in far for pair in ((one, two), (two, one))])
+        network.cut_off(near, far)
         answers = []
         for _ in range(20):
             answers.append(await scene.prober.served(holder))
@@ -108,10 +108,8 @@ def test_a_transfer_that_runs_ends_soon_after_its_grant() -> None:
 def test_a_revocation_heard_of_is_kept_at_once_wherever_it_is_heard() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         scene = await shared(cluster, someone)
-        patient = someone.transport.identity
         # She reaches one clinic, and the others have it from there, by gossip first of all.
-        cuts = [(patient, node.identity) for node in cluster.nodes[1:]]
-        network.set_cuts([*cuts, *((there, here) for here, there in cuts)])
+        network.cut_off([someone.transport.identity], [node.identity for node in cluster.nodes[1:]])
         await someone.my.stop(MyStop(id=scene.grant))
         assert [await scene.prober.served(node) for node in scene.holders] == [False] * 3
 

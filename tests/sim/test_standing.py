@@ -122,7 +122,7 @@ def test_a_clinic_that_is_cut_off_is_a_member_still_and_goes_on() -> None:
     async def story(changing: Changing) -> None:
         n0, n1, n2, n3 = changing.nodes
         own, others = n0.identity, [node.identity for node in (n1, n2, n3)]
-        changing.network.set_cuts([pair for one in others for pair in ((own, one), (one, own))])
+        changing.network.cut_off([own], others)
         await until(lambda: n0.visits == 1)
         await trio.sleep(limits.LOST_ASK_S)
         assert not has_stopped(n0)
