@@ -9,7 +9,7 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "startup")
+BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "page", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -56,6 +56,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.proofs import PROOFS, PROOFS_QUICK, bench_proofs
 
             return bench_proofs(PROOFS_QUICK if is_quick else PROOFS)
+        case "page":
+            from node.bench.page import PAGE, PAGE_QUICK, bench_page
+
+            return bench_page(PAGE_QUICK if is_quick else PAGE)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 

@@ -20,6 +20,8 @@ _PURPOSES: Final = {
 
 def plain(text: str) -> str:
     """`text` without characters that show nothing, or turn what stands around them."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
     )

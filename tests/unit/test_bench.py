@@ -14,6 +14,7 @@ from node.bench.away import measure_absence
 from node.bench.drawing import draw
 from node.bench.growth import GrowthSizes, bench_growth
 from node.bench.ledger import LedgerSizes, bench_ledger
+from node.bench.page import PageSizes, bench_page
 from node.bench.proofs import ProofsSizes, bench_grants
 from node.bench.report import Report, Row, Spread, paired
 from protocol.errors import Code
@@ -54,6 +55,19 @@ def test_the_proofs_bench_weighs_proofs_that_verify(tmp_path: Path) -> None:
     assert beside.ratio is not None
     assert beside.ratio.least > 1
     assert check.ratio is not None
+
+
+def test_the_page_bench_compares_pages_with_a_small_file() -> None:
+    opened, first, whole, found = bench_page(PageSizes(records=40, rounds=2)).rows
+    assert (first.name, first.reach, first.is_ceiling) == (
+        "first byte of the list of 40 records",
+        500,
+        True,
+    )
+    assert whole.ratio is not None
+    assert whole.figure.least > first.figure.least > 0
+    assert found.limit == whole.limit
+    assert opened.figure.median > 0
 
 
 def test_a_client_that_was_away_fetches_a_header_for_each_epoch(tmp_path: Path) -> None:
