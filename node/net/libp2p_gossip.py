@@ -31,7 +31,7 @@ class GuardedPubsub(Pubsub):
         *,
         topics: frozenset[str],
         is_member: Callable[[PublicKey], bool],
-        may_speak: Callable[[PublicKey], bool],
+        may_speak: Callable[[PublicKey, int], bool],
         may_control: Callable[[PublicKey], bool],
         deliver: Callable[[str, PublicKey, bytes], None],
         report: Report,
@@ -73,7 +73,9 @@ class GuardedPubsub(Pubsub):
             await super().push_msg(msg_forwarder, msg)
             return
         forwarder = identity_of(msg_forwarder)
-        if forwarder is None or not self._may_speak(forwarder) or not self._is_wanted(msg):
+        if forwarder is None or not self._may_speak(forwarder, msg.ByteSize()):
+            return
+        if not self._is_wanted(msg):
             return
         try:
             await super().push_msg(msg_forwarder, msg)

@@ -250,14 +250,14 @@ class Libp2pTransport:
             except trio.BrokenResourceError:
                 pass  # its reader is gone
 
-    def _may_speak(self, member: PublicKey) -> bool:
-        """Whether a member is within its quota of gossip. What is over it is dropped, and who keeps on
-        being over it, too."""
+    def _may_speak(self, member: PublicKey, size: int) -> bool:
+        """Whether a member is within its quota of gossip with a message of so many bytes. What is over it
+        is dropped, and who keeps on being over it, too."""
         now_ms = self._clock.elapsed_ms()
         peer = self._links.book.peer(member, now_ms)
-        if peer.gossip.take(now_ms):
+        if peer.gossip.take(now_ms) and peer.gossip_bytes.take(now_ms, size):
             return True
-        if not peer.excess.take(now_ms):
+        if not (peer.excess.take(now_ms) and peer.excess_bytes.take(now_ms, size)):
             self._links.blame(member, RemoteProtocolError("the peer gossips too much"))
         return False
 

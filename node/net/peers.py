@@ -48,8 +48,8 @@ class Peer:
     """What is known of one identity. `away` is set while it has no connection.
 
     `requests` pays for frames, `refusals` for streams opened past the limit, `gossip` for messages,
-    `excess` for those over their quota, `controls` for what else is said in gossip. A member's budgets are
-    so wide that no honest one ever meets their end.
+    `excess` for those over their quota, both in number and in bytes, `controls` for what else is said in
+    gossip. A member's budgets are so wide that no honest one ever meets their end.
     """
 
     id_key: PublicKey
@@ -59,6 +59,8 @@ class Peer:
     refusals: TokenBucket
     gossip: TokenBucket
     excess: TokenBucket
+    gossip_bytes: TokenBucket
+    excess_bytes: TokenBucket
     controls: TokenBucket
     links: list[Link] = field(default_factory=list)
     penalties: int = 0
@@ -161,6 +163,12 @@ class PeerBook:
             refusals=TokenBucket(limits.REFUSED_STREAMS_PER_S, limits.REFUSED_STREAMS_BURST, now_ms),
             gossip=TokenBucket(limits.GOSSIP_PER_PEER_PER_S, limits.GOSSIP_PER_PEER_BURST, now_ms),
             excess=TokenBucket(1, limits.GOSSIP_EXCESS_MAX, now_ms),
+            gossip_bytes=TokenBucket(
+                limits.GOSSIP_BYTES_PER_PEER_PER_S, limits.GOSSIP_BYTES_PER_PEER_BURST, now_ms
+            ),
+            excess_bytes=TokenBucket(
+                limits.GOSSIP_EXCESS_BYTES_PER_S, limits.GOSSIP_EXCESS_BYTES_MAX, now_ms
+            ),
             controls=TokenBucket(limits.GOSSIP_CONTROLS_PER_S, limits.GOSSIP_CONTROLS_BURST, now_ms),
             away=away,
         )

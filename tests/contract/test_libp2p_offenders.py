@@ -339,6 +339,21 @@ async def test_messages_over_the_quota_are_dropped_and_then_their_sender(
         assert len(_drain(inbox[0])) == 10
 
 
+async def test_bytes_over_the_quota_are_dropped_and_then_their_sender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spam = [payloads.signed_gossip(TOPIC, ROGUE, b"%10d" % number + bytes(15_000)) for number in range(12)]
+    monkeypatch.setattr(limits, "GOSSIP_BYTES_PER_PEER_BURST", 4 * len(spam[0]))
+    monkeypatch.setattr(limits, "GOSSIP_BYTES_PER_PEER_PER_S", 0.01)
+    monkeypatch.setattr(limits, "GOSSIP_EXCESS_BYTES_MAX", 5 * len(spam[0]))
+    monkeypatch.setattr(limits, "GOSSIP_EXCESS_BYTES_PER_S", 0.01)
+    inbox: list[trio.MemoryReceiveChannel[GossipMessage]] = []
+    async with open_scene(lambda node: inbox.append(node.subscribe("blocks"))) as scene:
+        assert await hostile.send_on(scene.target, ROGUE, MESHSUB, b"".join(spam))
+        await named(scene, ROGUE, "gossips too much")
+        assert len(_drain(inbox[0])) == 4
+
+
 @pytest.mark.parametrize("author", [key(STRANGER), key(seed("honest"))], ids=["stranger", "member"])
 async def test_whoever_passes_on_what_its_author_did_not_sign_is_dropped(author: bytes) -> None:
     inbox: list[trio.MemoryReceiveChannel[GossipMessage]] = []

@@ -205,12 +205,18 @@ async def throw(target: Target, seed: bytes, protocol: str, messages: Iterator[b
 
 
 async def send_frames(
-    target: Target, seed: bytes, protocol: str, frames: Iterable[bytes], *, per_s: float
+    target: Target,
+    seed: bytes,
+    protocol: str,
+    frames: Iterable[bytes],
+    *,
+    per_s: float,
+    patience_s: float = PATIENCE_S,
 ) -> int:
     """Sends frames on one stream of `protocol` at a steady rate, within its window; how many went out
     before the end or the cut."""
     sent = 0
-    async with attack_as(target, seed) as attacker:
+    async with attack_as(target, seed, patience_s=patience_s) as attacker:
         stream = await attacker.open_protocol(protocol)
         assert stream is not None
         start_s = trio.current_time()

@@ -24,6 +24,7 @@ STRANGER = b"a stranger".ljust(32, b".")
 CONNECT_S = 5.0
 SPAM_PER_S = 500
 SPAM = 3_000
+LARGE_SPAM = 250
 PARKERS = 200
 who_attacks = pytest.mark.parametrize("who", ["stranger", "member"])
 
@@ -252,6 +253,30 @@ async def test_valid_spam_of_a_member_is_dropped_and_then_the_member(siege: Sieg
         assert sent < SPAM
         await siege.require_named(siege.rogue, "gossips too much")
     assert siege.log_bytes() - before < limits.MIB
+    await siege.check()
+
+
+async def test_the_largest_gossip_of_a_member_takes_no_memory_and_costs_it_its_connection(
+    siege: Siege,
+) -> None:
+    """Fewer messages than are too many, each as long as it may be."""
+    await siege.forgive()
+    room = bytes(limits.GOSSIP_BYTES_MAX - 1_000)
+    spam = (
+        payloads.signed_gossip(siege.prefix + "blocks", siege.rogue, b"%d" % number + room)
+        for number in range(LARGE_SPAM)
+    )
+    async with siege.in_use():
+        sent = await hostile.send_frames(
+            siege.target,
+            siege.rogue,
+            MESHSUB,
+            spam,
+            per_s=limits.GOSSIP_PER_PEER_PER_S / 2,
+            patience_s=60,
+        )
+        assert sent < LARGE_SPAM
+        await siege.require_named(siege.rogue, "gossips too much")
     await siege.check()
 
 
