@@ -63,6 +63,8 @@ def verify_ownership(header: Header, key: PublicKey, shown: Ownership) -> KeyTok
     """
     entry = _proven(header, owner_key_entry_key(key), shown.key)
     if entry is None:
+        if shown.token is not None:
+            raise RemoteProtocolError("a token of an owner key that is absent")
         return None
     held = decode(OwnerKeyState, entry, limit=limits.STATE_ENTRY_BYTES_MAX)
     if shown.token is None:

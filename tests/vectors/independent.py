@@ -2,7 +2,7 @@
 
 Every function gives what the bytes say, or raises Bad. Arrays are lists, in the order of the tables of
 protocol/README.md. `shape` spells the fields of one in letters: u number from 0, h 32 bytes, g 16, k key
-that signs, x key to seal to, s signature, b bytes, t text, ? truth, * anything.
+that signs, x key to seal to, s signature, b bytes, t text, ? truth, l array, * anything.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from tests.vectors.plain_msgpack import Bad, pack, unpack
 NO_BLOCK = bytes(32)
 _BYTES = {"h": 32, "g": 16, "s": 64}
 _KEYS = {"k": 1, "x": 2}
-_TYPES: dict[str, type] = {"b": bytes, "t": str, "?": bool}
+_TYPES: dict[str, type] = {"b": bytes, "t": str, "?": bool, "l": list}
 
 
 def need(good: object, reason: str) -> None:
@@ -48,7 +48,7 @@ def digest(tag: str, *parts: bytes) -> bytes:
 def check_signature(key: bytes, kind: str, network: bytes, body: bytes, signature: bytes) -> None:
     covered = b"chartmesh/1" + bytes((len(kind),)) + kind.encode() + network + body
     try:
-        need(key[0] == 1 and len(key) == 33 and len(signature) == 64, "not a key and a signature")
+        shape([key, signature], "ks")
         nacl.bindings.crypto_sign_open(signature + covered, key[1:])
     except (nacl.exceptions.CryptoError, ValueError) as error:
         raise Bad("a signature does not verify") from error
@@ -90,7 +90,7 @@ def genesis(raw: bytes) -> tuple[bytes, list[bytes]]:
 
 def certificate(value: Any, network: bytes, epoch: int, votes: list[bytes]) -> tuple[int, int, bytes]:
     """View, phase and block of a certificate by a quorum of the holders of `votes`."""
-    statement, signers, signatures = shape(value, "*u*")
+    statement, signers, signatures = shape(value, "*ul")
     said, view, phase, block = shape(statement, "uuuh")
     quorum = (len(votes) + (len(votes) - 1) // 3) // 2 + 1
     chosen = [key for at, key in enumerate(votes) if signers >> at & 1]

@@ -27,7 +27,7 @@ def open_chunk(content: Any, key: bytes, frame: Any) -> bytes:
     unit = 1 << max(exponent - exponent.bit_length(), 0)
     padded = -(-length // unit) * unit
     need(chunks == -(-padded // PIECE), "another number of chunks")
-    index, path, ciphertext = shape(frame, "u*b")
+    index, path, ciphertext = shape(frame, "ulb")
     need(index < chunks, "no such chunk")
     need(len(ciphertext) == min(PIECE, padded - index * PIECE) + 16, "a chunk of another length")
     need(path_root(ciphertext, index, chunks, shape(path, "h" * len(path))) == root, "not of this blob")
@@ -88,7 +88,7 @@ def receive_code(text: str) -> list[bytes]:
 
 def proven(root: bytes, key: bytes, value: bytes | None, proof: Any) -> None:
     """Returns where the map under `root` has `value` at `key`, or nothing where it is None."""
-    siblings, other = shape(proof, "**")
+    siblings, other = shape(proof, "l*")
     need(len(siblings) <= 256, "a proof too long")
     if value is not None:
         need(other is None, "a leaf beside the leaf")

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+from typing import Any
 
-from tests.vectors.independent import NO_BLOCK, block_hash, digest, need, tree_root
+from tests.vectors.independent import NO_BLOCK, block_hash, digest, need, shape, tree_root
+from tests.vectors.independent_content import proven
 from tests.vectors.plain_msgpack import pack, unpack
 
 VALIDATOR = 2
@@ -38,3 +40,39 @@ def genesis_hash(raw: bytes) -> bytes:
         entries[digest("state-vote-key", vote_key)] = pack([6, id_key])
     root, proposer = map_root(entries), members[0][2]
     return block_hash([1, network, 0, 0, 0, NO_BLOCK, created_ms, tree_root([]), root, proposer])
+
+
+def entry(root: bytes, key: bytes, shown: Any) -> bytes:
+    """The value of a ProvenEntry, empty where the key is proven absent."""
+    value, proof = shape(shown, "b*")
+    proven(root, key, value or None, proof)
+    found: bytes = value
+    return found
+
+
+def ownership(root: bytes, key: bytes, raw: bytes) -> bytes:
+    """The token that an owner key was given, in which generation, and whether it owns it still; nothing
+    where it never was anything's."""
+    held, token = shape(unpack(raw), "**")
+    value = entry(root, digest("state-owner-key", key), held)
+    if not value:
+        need(token is None, "nothing, and a token")
+        return b""
+    _, name, generation = unpack(value)
+    found = entry(root, digest("state-token", name), token)
+    need(found, "a token that is absent")
+    state = unpack(found)
+    given: bytes = name + bytes((generation, generation == state[7] and not state[10]))
+    return given
+
+
+def roll(root: bytes, raw: bytes) -> bytes:
+    """The identity keys of all members, in the order of admission, once each has its entry."""
+    roster, members = shape(unpack(raw), "*l")
+    found = entry(root, digest("state-roster"), roster)
+    need(found, "no roster")
+    ids: list[bytes] = unpack(found)[4]
+    need(len(members) == len(ids), "not all members")
+    for id_key, member in zip(ids, members, strict=True):
+        need(entry(root, digest("state-member", id_key), member), "a member without an entry")
+    return b"".join(ids)

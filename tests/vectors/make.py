@@ -5,6 +5,7 @@ from itertools import chain
 from tests.vectors.cases import Case, write
 from tests.vectors.make_blocks import blocks, certificates, geneses, inclusions, proofs
 from tests.vectors.make_content import chunks, codes, grants
+from tests.vectors.make_entries import ownerships, rolls
 from tests.vectors.make_proofs import state_proofs
 from tests.vectors.make_transactions import transactions
 
@@ -19,6 +20,8 @@ def make() -> list[Case]:
         inclusions,
         proofs,
         state_proofs,
+        ownerships,
+        rolls,
         chunks,
         grants,
         codes,
