@@ -5,6 +5,7 @@ import click
 from cli import render
 from cli.asking import confirm, yes_option
 from cli.client import call
+from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.receive import check_output, receive
 from cli.settings import Settings, pass_settings, starting_options
@@ -48,6 +49,8 @@ def my() -> None:
     """Your own records: see them, share them, stop sharing, see who read them."""
 
 
+my.add_command(give)
+my.add_command(take)
 my.add_command(lost_phone)
 my.add_command(recover)
 

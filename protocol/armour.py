@@ -38,11 +38,23 @@ class CodeKind(IntEnum):
 
     RECEIVE = 1
     INVITATION = 2
+    TAKE = 3
+    GIFT = 4
 
 
 # What is wrong with a text that should be a code of this kind is told under this code.
-_CODES: Final = {CodeKind.RECEIVE: Code.RECEIVE_CODE, CodeKind.INVITATION: Code.INVITATION}
-_NAMES: Final = {CodeKind.RECEIVE: "a receive code", CodeKind.INVITATION: "an invitation"}
+_CODES: Final = {
+    CodeKind.RECEIVE: Code.RECEIVE_CODE,
+    CodeKind.INVITATION: Code.INVITATION,
+    CodeKind.TAKE: Code.RECEIVE_CODE,
+    CodeKind.GIFT: Code.RECEIVE_CODE,
+}
+_NAMES: Final = {
+    CodeKind.RECEIVE: "a receive code",
+    CodeKind.INVITATION: "an invitation",
+    CodeKind.TAKE: "what the receiver's chartmesh my take --name printed",
+    CodeKind.GIFT: "what the giver's chartmesh my give printed",
+}
 
 
 def wrap(kind: ArmourKind, raw: bytes) -> str:

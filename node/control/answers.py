@@ -41,6 +41,7 @@ from protocol.control import (
     Members,
     MembersResult,
     MyCode,
+    MyGive,
     MyLostPhone,
     MyRecord,
     MyRecords,
@@ -48,6 +49,8 @@ from protocol.control import (
     MyShare,
     MyShares,
     MyStop,
+    MyTake,
+    MyTakeCode,
     MyWho,
     NetworkApply,
     NetworkApprove,
@@ -83,6 +86,7 @@ ClinicRequest = (
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
+GivingRequest = MyTakeCode | MyGive | MyTake
 
 
 class Peerage(Protocol):
@@ -157,6 +161,8 @@ class Answers:
                 return await _answer_patient(self._client(), request, exchange)
             case MyLostPhone() | MyRecover() | KeysExport() | KeysRefill() | WalletShow():
                 return await _answer_own_keys(self._client(), request)
+            case MyTakeCode() | MyGive() | MyTake():
+                return await _answer_giving(self._client(), request)
             case _:
                 assert_never(request)
 
@@ -349,6 +355,18 @@ async def _answer_own_keys(client: LightClient, request: OwnKeysRequest) -> Docu
             return client.own_keys.export(request)
         case WalletShow():
             return client.own_keys.show()
+        case _:
+            assert_never(request)
+
+
+async def _answer_giving(client: LightClient, request: GivingRequest) -> Document:
+    match request:
+        case MyTakeCode():
+            return client.giving.take_code(request)
+        case MyGive():
+            return await client.giving.give(request)
+        case MyTake():
+            return await client.giving.take(request)
         case _:
             assert_never(request)
 

@@ -7,6 +7,7 @@ from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.given import GivenGrants
+from node.light.giving import Giving
 from node.light.headers import LightChain
 from node.light.lookups import Lookups
 from node.light.members import Members, load_members
@@ -82,12 +83,25 @@ class LightClient:
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
+        self.giving = self._giving(discovery, transactor, clock, entropy)
         self.own_keys = OwnKeys(
             chain=self.chain,
             clinics=self.clinics,
             wallet=self.wallet,
             rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
             recovery=self._recovery(lookups),
+        )
+
+    def _giving(
+        self, discovery: Discovery, transactor: Transactor, clock: Clock, entropy: Entropy
+    ) -> Giving:
+        return Giving(
+            chain=self.chain,
+            wallet=self.wallet,
+            discovery=discovery,
+            transactor=transactor,
+            clock=clock,
+            entropy=entropy,
         )
 
     def _recovery(self, lookups: Lookups) -> Recovery:

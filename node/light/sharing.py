@@ -9,7 +9,7 @@ from node.light.clinics import Clinics
 from node.light.headers import LightChain
 from node.light.proofs import Proofs
 from node.light.transact import Transactor, not_taken
-from node.light.wallet import OwnGrant, OwnRecord, Wallet
+from node.light.wallet import OwnGrant, OwnRecord, RecordState, Wallet
 from node.ports import Clock, Entropy
 from protocol import limits
 from protocol.blocks import Member
@@ -127,7 +127,10 @@ class Sharing:
 
     def state(self, grant: OwnGrant) -> str:
         """`ended`, `expired`, `pending` or `live`."""
-        if grant.stopped_ms:
+        record = self._wallet.record_of(grant.token)
+        # What was given away or erased took its grants with it.
+        is_gone = record is not None and record.state != RecordState.OWNED
+        if grant.stopped_ms or is_gone:
             return "ended"
         if decode_grant_body(grant.body, self._chain.limits).not_after_ms < self._clock.wall_ms():
             return "expired"

@@ -41,7 +41,15 @@ from protocol.control.results import (
     StatusResult,
     StopResult,
 )
-from protocol.control.wallet import KeysExportResult, LostPhoneResult, RecoverResult, WalletResult
+from protocol.control.wallet import (
+    GiveResult,
+    KeysExportResult,
+    LostPhoneResult,
+    RecoverResult,
+    TakeCodeResult,
+    TakeResult,
+    WalletResult,
+)
 
 R = TypeVar("R", bound=Document)
 
@@ -61,6 +69,7 @@ Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
 Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
 SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
 InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
+GiveReason = Literal["estate", "guardian", "majority", "merge"]
 RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
 
 
@@ -299,6 +308,31 @@ class KeysExport(Ask[KeysExportResult], frozen=True, kw_only=True, tag="keys-exp
         return "KeysExport(…)"
 
 
+class MyTakeCode(Ask[TakeCodeResult], frozen=True, kw_only=True, tag="my-take-code"):
+    """A code to be given a record with; `name` is what the receiver calls himself in it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+
+
+class MyGive(Ask[GiveResult], frozen=True, kw_only=True, tag="my-give"):
+    """A gift for a code; without `words` only what it would be."""
+
+    record: Id
+    to: ReceiveCode
+    reason: GiveReason
+    words: Words | None = None
+
+    def __repr__(self) -> str:
+        return "MyGive(…)"
+
+
+class MyTake(Ask[TakeResult], frozen=True, kw_only=True, tag="my-take"):
+    """Takes a gift if it `is_signed` by the receiver too; otherwise says what it is."""
+
+    gift: ReceiveCode
+    is_signed: bool = False
+
+
 class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
     """What is public of a patient's wallet."""
 
@@ -342,6 +376,9 @@ AnyRequest = (
     | MyRecover
     | KeysRefill
     | KeysExport
+    | MyTakeCode
+    | MyGive
+    | MyTake
     | WalletShow
 )
 

@@ -43,6 +43,37 @@ class KeysExportResult(Document, frozen=True, kw_only=True):
         return "KeysExportResult(…)"
 
 
+class TakeCodeResult(Document, frozen=True, kw_only=True):
+    """A code to be given one record with. Both sides compare the fingerprint."""
+
+    code: str
+    fingerprint: str
+    not_after: str
+
+
+class GiveResult(Document, frozen=True, kw_only=True):
+    """What is given to whom; `gift` is empty where it was only looked at."""
+
+    gift: str
+    token: str
+    title: str
+    reason: str
+    to_name: str
+    to_fingerprint: str
+    not_after: str
+
+
+class TakeResult(Document, frozen=True, kw_only=True):
+    """What is taken; ours if `final`."""
+
+    token: str
+    title: str
+    media: str
+    size: int
+    reason: str
+    final: bool
+
+
 class WalletResult(Document, frozen=True, kw_only=True):
     """The wallet itself. `left` one-time keys can be given out before the 24 words are needed."""
 

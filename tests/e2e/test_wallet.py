@@ -120,6 +120,41 @@ async def test_three_sheets_of_paper_are_as_good_as_the_words(stage: Stage) -> N
     assert (await other.ask("keys", "export", "--words", *three))["words"] == words
 
 
+async def test_a_record_is_given_for_good_when_both_sides_have_signed(stage: Stage) -> None:
+    parent, child, third = device(stage, "parent"), device(stage, "child"), device(stage, "third")
+    typed = ("--words-file", str(paper(stage, (await parent.ask("init"))["words"], "parents-words")))
+    await child.ask("init")
+    await third.ask("init")
+    token = await add(stage, parent, "clinic-a", "Birth")
+    await parent.ask("my", "share", token, "--with", "clinic-c", "--for", "1d")
+    await reads_at_last(stage, "clinic-c", token)
+    code = (await child.ask("my", "take", "--name", "Ben"))["code"]
+    give = ("my", "give", token, "--to", code, "--reason", "majority", "--yes", *typed)
+    given = await parent.ask(*give)
+    assert (given["title"], given["to_name"], given["reason"]) == ("Birth", "Ben", "majority")
+    # Until the receiver has signed too, nothing changed; and nobody else can take it.
+    assert [one["token"] for one in (await parent.ask("my", "records"))["records"]] == [token]
+    stranger = await third.run("my", "take", given["gift"], "--yes", "--json")
+    assert (stranger.status, stranger.error()["code"]) == (FAILED, "receive-code")
+    unasked = await child.run("my", "take", given["gift"], "--json")
+    assert (unasked.status, unasked.error()["code"]) == (USAGE, "usage")
+    taken = await child.ask("my", "take", given["gift"], "--yes")
+    assert (taken["token"], taken["title"], taken["final"]) == (token, "Birth", True)
+    assert [one["token"] for one in (await child.ask("my", "records"))["records"]] == [token]
+    saved = stage.root / "taken"
+    assert (await child.run("my", "record", token, "-o", str(saved))).status == DONE
+    assert saved.read_bytes() == b"Birth" * 100
+    assert not await can_read(stage, "clinic-c", token)
+    with trio.fail_after(PATIENCE_S):
+        while (await parent.ask("my", "records"))["records"]:  # noqa: ASYNC110
+            await trio.sleep(POLL_S)
+    assert [one["state"] for one in (await parent.ask("my", "shares"))["grants"]] == ["ended"]
+    again = await child.run("my", "take", given["gift"], "--yes", "--json")
+    assert (again.status, again.error()["code"]) == (FAILED, "receive-code")
+    await child.ask("my", "share", token, "--with", "clinic-d", "--for", "1d")
+    await reads_at_last(stage, "clinic-d", token)
+
+
 async def test_what_cannot_be_undone_asks_first_and_wrong_words_do_nothing(stage: Stage) -> None:
     phone = device(stage, "careful")
     words = (await phone.ask("init"))["words"]

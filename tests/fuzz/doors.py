@@ -63,7 +63,7 @@ from protocol.transactions import (
     verify_transaction,
 )
 from protocol.two_chains import decode_two_chains
-from tests.fuzz import boxes
+from tests.fuzz import boxes, gifts
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
@@ -297,6 +297,13 @@ def _made_reply(request: AnyRequest, _dice: random.Random) -> bytes:
 
 TEXTS: Final = [
     Door("protocol.codes.decode_code", _code, _made_code, "protocol.codes.decode_code", (UserError,)),
+    *(
+        Door(f"protocol.giving.{name}", read, made, f"protocol.giving.{name}", (UserError,))
+        for name, read, made in (
+            ("decode_take", gifts.take, gifts.made_take),
+            ("decode_gift", gifts.gift, gifts.made_gift),
+        )
+    ),
     Door(
         "protocol.invitations.decode_invitation",
         _invitation,

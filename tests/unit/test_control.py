@@ -68,6 +68,9 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyRecover(words="abandon art"),
     control.KeysRefill(words="abandon art"),
     control.KeysExport(words="abandon art", form="sheets"),
+    control.MyTakeCode(name="Ben"),
+    control.MyGive(record=TOKEN, to="CM1QQ", reason="majority", words="abandon art"),
+    control.MyTake(gift="CM1QQ", is_signed=True),
     control.WalletShow(),
 )
 
@@ -200,6 +203,21 @@ RESULTS: dict[type, control.Document] = {
     ),
     control.RecoverResult: control.RecoverResult(device=1, records=2),
     control.KeysExportResult: control.KeysExportResult(words="", sheets=("acid academic",), needed=3),
+    control.TakeCodeResult: control.TakeCodeResult(
+        code="CM1QQ", fingerprint="ab", not_after="2026-11-24T10:00:00Z"
+    ),
+    control.GiveResult: control.GiveResult(
+        gift="",
+        token=TOKEN,
+        title="t",
+        reason="estate",
+        to_name="Ben",
+        to_fingerprint="ab",
+        not_after="2026-11-24T10:00:00Z",
+    ),
+    control.TakeResult: control.TakeResult(
+        token=TOKEN, title="t", media="pdf", size=1, reason="estate", final=True
+    ),
     control.WalletResult: control.WalletResult(id="02", fingerprint="ab", device=0, used=3, left=253),
     control.MyWhoResult: control.MyWhoResult(
         accesses=(
@@ -236,7 +254,7 @@ def test_the_schema_is_the_committed_one() -> None:
 
 def test_no_request_shows_the_words_in_a_message() -> None:
     with_words = [request for request in REQUESTS if hasattr(request, "words")]
-    assert len(with_words) == 4
+    assert len(with_words) == 5
     assert all("abandon" not in f"{request!r} {request}" for request in with_words)
 
 
