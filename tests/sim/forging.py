@@ -1,5 +1,6 @@
 """A quorum of traitors with one voice: all keys of a committee, and a second chain that is final."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from protocol.blocks import (
     Certificate,
     Finality,
     Header,
+    NetworkId,
     Phase,
     Statement,
     block_hash,
@@ -49,7 +51,40 @@ from tests.sim.nodes import SimNode
 from tests.sim.transport import SimTransport
 
 
-class Forger:
+class Liar(ABC):
+    """In the place of `node`, under its identity. `told` counts how often it was asked for blocks or
+    headers; what it answers is its own."""
+
+    def __init__(self, changing: Changing, node: SimNode) -> None:
+        self._network = changing.cluster.network_id
+        changing.liars.add(node.identity)
+        members = [one.identity for one in changing.nodes]
+        self.transport = SimTransport(changing.network, node.identity, members=members, dials=members)
+        self.transport.subscribe("blocks")
+        self.told = 0
+
+    def serve_blocks(self) -> None:
+        """Before the transport runs."""
+        self.transport.serve("blocks", self._serve_blocks)
+
+    def serve_light(self) -> None:
+        """Before the transport runs."""
+        self.transport.serve("light", self._serve_light, strangers=True)
+
+    async def _serve_blocks(self, stream: Stream) -> None:
+        await answer_frames(stream, self._answer_blocks, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    async def _serve_light(self, stream: Stream) -> None:
+        await answer_frames(stream, self._answer_light, limit=limits.CONTROL_FRAME_BYTES_MAX)
+
+    @abstractmethod
+    async def _answer_blocks(self, peer: PublicKey, frame: bytes) -> bytes: ...
+
+    @abstractmethod
+    async def _answer_light(self, peer: PublicKey, frame: bytes) -> bytes: ...
+
+
+class Forger(Liar):
     """In the place of `node`, with `keys` of a committee: other blocks instead of `instead` and after it.
 
     Whatever it is asked for, it answers with them; while it `is_hiding`, with no headers.
@@ -58,8 +93,8 @@ class Forger:
     def __init__(
         self, changing: Changing, node: SimNode, keys: Sequence[SigningKey], instead: Header, count: int = 3
     ) -> None:
-        self._network, self._clock = changing.cluster.network_id, node.clock
-        changing.liars.add(node.identity)
+        super().__init__(changing, node)
+        self._clock = node.clock
         header = replace(instead, time_ms=instead.time_ms + 1, tx_root=EMPTY_ROOT)
         self.headers = [header]
         while len(self.headers) < count:
@@ -71,21 +106,10 @@ class Forger:
                 time_ms=header.time_ms + 1,
             )
             self.headers.append(header)
-        self.finality = [Finality(_certificate(one, keys, self._network)) for one in self.headers]
-        members = [one.identity for one in changing.nodes]
-        self.transport = SimTransport(changing.network, node.identity, members=members, dials=members)
-        self.transport.subscribe("blocks")
-        self.told = self.led = 0
+        self.finality = [Finality(certify(one, keys, self._network)) for one in self.headers]
+        self.led = 0
         self.is_hiding = False
         self.route: Route | None = None
-
-    def serve_blocks(self) -> None:
-        """Before the transport runs."""
-        self.transport.serve("blocks", self._serve_blocks)
-
-    def serve_light(self) -> None:
-        """Before the transport runs."""
-        self.transport.serve("light", self._serve_light, strangers=True)
 
     async def publish(self) -> None:
         await self.transport.publish("blocks", encode(FinalBlock(self._block(0), self.finality[0])))
@@ -100,12 +124,6 @@ class Forger:
     def _from(self, height: int) -> int:
         """The place of the first header from `height` on."""
         return min(max(0, height - self.headers[0].height), len(self.headers))
-
-    async def _serve_blocks(self, stream: Stream) -> None:
-        await answer_frames(stream, self._answer_blocks, limit=limits.CONTROL_FRAME_BYTES_MAX)
-
-    async def _serve_light(self, stream: Stream) -> None:
-        await answer_frames(stream, self._answer_light, limit=limits.CONTROL_FRAME_BYTES_MAX)
 
     async def _answer_blocks(self, peer: PublicKey, frame: bytes) -> bytes:
         head = self.headers[-1].height
@@ -134,9 +152,10 @@ class Forger:
         return encode(HeadersReply(headers, finality, None, None, self.headers[-1].height))
 
 
-def _certificate(header: Header, keys: Sequence[SigningKey], network: bytes) -> Certificate:
+def certify(header: Header, keys: Sequence[SigningKey], network: NetworkId) -> Certificate:
+    """What makes a block final, if these are all keys of its epoch."""
     statement = Statement(header.epoch, header.view, int(Phase.FINALIZE), block_hash(header))
-    signatures = tuple(sign_statement(statement, key, network) for key in keys)  # type: ignore[arg-type]
+    signatures = tuple(sign_statement(statement, key, network) for key in keys)
     return Certificate(statement, (1 << len(keys)) - 1, signatures)
 
 
@@ -158,5 +177,5 @@ def other_past(changing: Changing, node: SimNode, keys: Sequence[SigningKey], *,
     second = replace(
         first, epoch=1, view=2, height=height, parent=block_hash(first), time_ms=now_ms, tx_root=EMPTY_ROOT
     )
-    end = EpochEnd(first, Finality(_certificate(first, keys, network)), prove_opening(state))
-    return Route((end,), second, Finality(_certificate(second, next_keys, network)))
+    end = EpochEnd(first, Finality(certify(first, keys, network)), prove_opening(state))
+    return Route((end,), second, Finality(certify(second, next_keys, network)))

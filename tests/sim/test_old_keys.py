@@ -6,19 +6,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from node.ports import Stream
-from node.rpc import answer_frames
-from protocol import limits
 from protocol.blocks import (
     Block,
-    Certificate,
     Finality,
-    Header,
-    NetworkId,
-    Phase,
-    Statement,
     block_hash,
-    sign_statement,
 )
 from protocol.codec import encode
 from protocol.keys import PublicKey, SigningKey
@@ -41,15 +32,15 @@ from protocol.messages.light import (
     decode_light_question,
 )
 from tests.sim.epoch_world import Changing
+from tests.sim.forging import Liar, certify
 from tests.sim.light_world import someone_new
 from tests.sim.nodes import SimNode
-from tests.sim.transport import SimTransport
 from tests.sim.world import World, simulate
 
 AHEAD = 1_000
 
 
-class Impostor:
+class Impostor(Liar):
     """In the place of `node`: with its identity, and with every key that once voted in epoch 0.
 
     Whatever it is asked, it answers with a block on the newest final one, "final" by those keys, as of
@@ -57,15 +48,10 @@ class Impostor:
     """
 
     def __init__(self, changing: Changing, node: SimNode, old: Sequence[SigningKey], epoch: int) -> None:
-        self._network: NetworkId = changing.cluster.network_id
+        super().__init__(changing, node)
         self._changing, self._old, self._epoch = changing, old, epoch
-        changing.liars.add(node.identity)
-        self.told = 0
-        members = [one.identity for one in changing.nodes]
-        self.transport = SimTransport(changing.network, node.identity, members=members, dials=members)
-        self.transport.serve("blocks", self._serve_blocks)
-        self.transport.serve("light", self._serve_light, strangers=True)
-        self.transport.subscribe("blocks")
+        self.serve_blocks()
+        self.serve_light()
 
     def forged(self) -> tuple[Block, Finality]:
         head = self._changing.head(self._changing.validators[0])
@@ -79,7 +65,7 @@ class Impostor:
             tx_root=EMPTY_ROOT,
             proposer=self._old[0].public,
         )
-        return Block(header, (), ()), Finality(self._certificate(header))
+        return Block(header, (), ()), Finality(certify(header, self._old, self._network))
 
     def say_all(self, peers: Sequence[PublicKey]) -> None:
         """As a validator would: every old key's statements, and the certificates that they make."""
@@ -92,17 +78,6 @@ class Impostor:
 
     async def publish(self) -> None:
         await self.transport.publish("blocks", encode(FinalBlock(*self.forged())))
-
-    def _certificate(self, header: Header) -> Certificate:
-        statement = Statement(header.epoch, header.view, int(Phase.FINALIZE), block_hash(header))
-        signatures = tuple(sign_statement(statement, key, self._network) for key in self._old)
-        return Certificate(statement, (1 << len(self._old)) - 1, signatures)
-
-    async def _serve_blocks(self, stream: Stream) -> None:
-        await answer_frames(stream, self._answer_blocks, limit=limits.CONTROL_FRAME_BYTES_MAX)
-
-    async def _serve_light(self, stream: Stream) -> None:
-        await answer_frames(stream, self._answer_light, limit=limits.CONTROL_FRAME_BYTES_MAX)
 
     async def _answer_blocks(self, peer: PublicKey, frame: bytes) -> bytes:
         match decode_question(frame):
