@@ -13,6 +13,7 @@ from cli.bench import bench
 from cli.client import AnsweredError
 from cli.config import config
 from cli.demo import demo
+from cli.doctor import doctor
 from cli.keys import keys
 from cli.my import my
 from cli.network import network
@@ -44,7 +45,8 @@ def chartmesh() -> None:
     """A network of clinics in which every medical record is owned by its patient."""
 
 
-COMMANDS: list[click.Command] = [init, daemon, start, stop, status, open_page, peers, version, completion]
+COMMANDS: list[click.Command] = [init, daemon, start, stop, status, doctor, open_page, peers]
+COMMANDS += [version, completion]
 COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, config, service, demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)

@@ -1,6 +1,7 @@
 """`chartmeshd`, and the jobs that the CLI starts this program for: `init`, `network create`, `daemon`."""
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 from node import collector, config_jobs, paths
 from node.accusing import check_evidence
-from node.config import DEFAULT_DATA_DIR, Config, load_config
+from node.config import DEFAULT_DATA_DIR, Config, ConfigError, load_config
 from node.config_sources import CONFIG_FILE_VARIABLE
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise, read_words
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _init_options(init)
     _backup_options(jobs.add_parser("backup", help="verify, list or restore a backup"))
     _config_options(jobs.add_parser("config", help="show the settings in force, or check a file"))
+    _doctor_options(jobs.add_parser("doctor", help="examine this machine and the node's files"))
     network = jobs.add_parser("network", help="found or join a network").add_subparsers(required=True)
     join = network.add_parser("join", help="join while the daemon is not running")
     join.set_defaults(job=_join)
@@ -116,6 +118,14 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", type=Path, nargs="?")
 
 
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(job=_examine)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--fix", action="store_true")
+
+
 def _config(options: argparse.Namespace, **overrides: object) -> Config:
     given = {key.replace("__", "."): value for key, value in overrides.items() if value is not None}
     return load_config(_config_file(options), os.environ, given)
@@ -135,6 +145,19 @@ def _show_config(options: argparse.Namespace) -> None:
 
 def _check_config(options: argparse.Namespace) -> int:
     return config_jobs.check(_config_file(options), options.data_dir, options.file, is_json=options.json)
+
+
+def _examine(options: argparse.Namespace) -> None:
+    """One document, whose reader judges: that something is wrong is no error here."""
+    from node import doctor
+
+    try:
+        config = _config(options, node__data_dir=options.data_dir)
+        found = list(doctor.examine(config, flags=_flags(options), is_mending=options.fix))
+    except ConfigError as error:
+        found = doctor.misconfigured(error)
+    checks = [{"check": one.check, "state": one.state, "text": one.text, "fix": one.fix} for one in found]
+    print(json.dumps({"v": 1, "type": "result", "checks": checks}))
 
 
 def _daemon(options: argparse.Namespace) -> None:

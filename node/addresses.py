@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from typing import Final
 
 from protocol.keys import ED25519, SEED_BYTES, PublicKey
@@ -22,6 +23,14 @@ def listen_problem(address: str) -> str:
     if match["peer"] or match["kind"].startswith("dns"):
         return f"{address!r} must be an IP address and a port, no name and no peer"
     return ""
+
+
+def listening_at(address: str) -> tuple[socket.AddressFamily, str, int]:
+    """Family, host and port of an address in which `listen_problem` finds nothing wrong."""
+    match = _SHAPE.fullmatch(address)
+    assert match is not None
+    family = socket.AF_INET6 if match["kind"] == "ip6" else socket.AF_INET
+    return family, match["host"], int(match["port"])
 
 
 def dial_problem(address: str) -> str:

@@ -295,6 +295,14 @@ def test_a_running_daemon_enters_its_network_without_a_restart(homes: Callable[[
         assert json.loads(chartmesh(home, "status"))["network"] == status["network"]
 
 
+def test_the_doctor_asks_a_running_daemon_what_only_that_knows(founded: Home) -> None:
+    with founded.running():
+        told = json.loads(chartmesh(founded, "doctor"))
+    states = {one["check"]: one["state"] for one in told["checks"]}
+    assert told["ok"], told
+    assert [states[name] for name in ("daemon", "port", "members", "store")] == ["ok"] * 4
+
+
 def chartmesh(home: Home, *arguments: str) -> bytes:
     """What one command of the CLI prints."""
     program = [sys.executable, "-P", "-m", "cli.main", *arguments, "--data-dir", str(home.path), "--json"]

@@ -71,8 +71,8 @@ def test_hints_name_the_same_node_again(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     found = {" ".join(path) for path, _ in leaves(chartmesh)}
-    wanted = ["init", "daemon", "start", "stop", "status", "peers", "version", "completion"]
-    wanted += ["open", "demo", "bench", "service unit", "config show", "config check"]
+    wanted = ["init", "daemon", "start", "stop", "status", "doctor", "peers", "version"]
+    wanted += ["completion", "open", "demo", "bench", "service unit", "config show", "config check"]
     wanted += [f"network {name}" for name in ("create", "join", "members", "invite", "evidence")]
     wanted += [f"network {name}" for name in ("approve", "suspend", "remove")]
     wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill", "export")]
