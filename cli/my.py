@@ -1,5 +1,7 @@
 """The patient's commands. Each starts the light client in the background where it does not run."""
 
+from collections.abc import Iterator, Sequence
+
 import click
 
 from cli import render
@@ -16,6 +18,7 @@ from protocol.control import (
     GrantItem,
     MyCode,
     MyRecord,
+    MyRecordItem,
     MyRecords,
     MyShare,
     MyShares,
@@ -94,10 +97,10 @@ def records(settings: Settings) -> None:
                 render.named(one.issuer_name, one.issuer),
                 one.type,
                 render.size(one.size),
-                one.title,
+                f"  before: {one.title}" if is_earlier else one.title,
                 ", ".join(_reader(grant) for grant in one.grants) or "only you",
             )
-            for one in result.records
+            for one, is_earlier in _with_history(result.records)
         ),
         empty="you have no records yet: show a clinic a code from: chartmesh my code",
     )
@@ -230,6 +233,18 @@ def who(settings: Settings, rows: int, record: str | None) -> int:
     for member in () if settings.is_json else result.unreached:
         render.note(f"{render.short(member)} could not be reached: what it served is missing here")
     return exits.IN_PART if result.unreached else exits.DONE
+
+
+def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordItem, bool]]:
+    """Each record as it is now, and below it what it took the place of, newest first."""
+    known = {one.token: one for one in records}
+    for one in records:
+        if not one.amended_by:
+            yield one, False
+            newer, earlier = one, known.get(one.prior)
+            while earlier is not None and earlier.amended_by == newer.token:
+                yield earlier, True
+                newer, earlier = earlier, known.get(earlier.prior)
 
 
 def _reader(one: GrantItem) -> str:

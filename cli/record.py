@@ -53,19 +53,34 @@ def record() -> None:
 )
 @click.option("--title", default="", help="What the patient sees; kept encrypted.")
 @click.option("--patient", default="", help="Your own name for the patient; stays in this clinic.")
+@click.option("--amends", "prior", metavar="ID", type=RECORD, help="The record of yours that it corrects.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=ANY_PATH)
 @pass_settings
 def add(
-    settings: Settings, code: str, kind: RecordType, title: str, patient: str, files: tuple[Path, ...]
+    settings: Settings,
+    code: str,
+    kind: RecordType,
+    title: str,
+    patient: str,
+    prior: str | None,
+    files: tuple[Path, ...],
 ) -> int:
     """Add record files for a patient, each as one record that the patient owns."""
+    if prior is not None and len(files) > 1:
+        raise click.UsageError("one file amends a record, not several")
     added: list[RecordAdded] = []
     failure: ChartmeshError | None = None
     with ExitStack() as stack:
         # All are opened before the first is sent, so that a typo in the last costs nothing.
         for one in [stack.enter_context(RecordFile(path)) for path in files]:
             request = RecordAdd(
-                name=one.name, size=one.size, code=code.strip(), type=kind, title=title, patient=patient
+                name=one.name,
+                size=one.size,
+                code=code.strip(),
+                type=kind,
+                title=title,
+                patient=patient,
+                prior=prior,
             )
             try:
                 added.extend(_add(settings, one, request).records)
@@ -138,6 +153,7 @@ def show(settings: Settings, identity: str) -> None:
         ("owner key", f"{result.owner}, generation {result.generation}"),
         ("state", "erased" if result.erased else f"final at height {result.height}"),
         ("copies", ", ".join(f"{copy.name} {copy.state}" for copy in result.copies) or "none"),
+        ("amends", one.prior or "nothing"),
         ("grants", f"{one.grants} live"),
         ("hash", result.root),
     ):

@@ -56,7 +56,8 @@ class GrantBody(Wire, frozen=True):
 class RecordLabel(Wire, frozen=True):
     """What a record is called, for people. `size` is in bytes, `time_ms` when it was added.
 
-    `file_name` is a name and never a path; `type` is a `protocol.records.RecordType` word.
+    `file_name` is a name and never a path; `type` is a `protocol.records.RecordType` word. `prior` is the
+    id of the token that this one amends, or empty: here and not on the ledger, where it would link the two.
     """
 
     title: str
@@ -64,6 +65,7 @@ class RecordLabel(Wire, frozen=True):
     file_name: str
     size: int
     time_ms: int
+    prior: bytes
 
 
 class SealedGrant(Wire, frozen=True):
@@ -137,6 +139,7 @@ def check_label(label: RecordLabel) -> None:
     _require(not {"/", "\\"} & set(label.file_name), "file_name")
     _require(label.file_name not in (".", ".."), "file_name")
     _require(label.size >= 0 and label.time_ms >= 0, "size")
+    _require(len(label.prior) in (0, HASH_BYTES), "prior")
 
 
 def seal_grant(

@@ -60,7 +60,7 @@ from tests.sim.entropy import SimEntropy
 IDS = tuple(clinic.public for clinic in CLINICS)
 NO_FINALITY = Finality(Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ()))
 QUOTA_BYTES = limits.GIB
-LABEL = RecordLabel("a title", "fhir", "bundle.json", 1, CREATED_MS)
+LABEL = RecordLabel("a title", "fhir", "bundle.json", 1, CREATED_MS, b"")
 
 
 @dataclass

@@ -13,6 +13,7 @@ from node.ports import Clock
 from node.records.fetch_run import FetchAsk, Write
 from node.records.fetching import Fetcher
 from protocol import limits
+from protocol.amendments import Amendment, Version, amendments
 from protocol.blocks import Member, block_hash
 from protocol.codes import ReceiveCode, encode_code
 from protocol.control import (
@@ -32,6 +33,7 @@ from protocol.control import (
     utc,
 )
 from protocol.errors import Code, UserError
+from protocol.grants import RecordLabel
 from protocol.purposes import OWNER_PURPOSE, purpose_code
 
 OWNER = "the owner"
@@ -84,7 +86,14 @@ class My:
         """All records, newest first, with who can see each."""
         records = await self.known()
         live = self._sharing.live()
-        return MyRecordsResult(records=tuple(self._item(record, live) for record in reversed(records)))
+        opened = [(record, self._wallet.open(record).label) for record in records]
+        places = amendments(
+            Version(record.token, record.issuer, label.prior, label.time_ms) for record, label in opened
+        )
+        items = [
+            self._item(record, label, live, places[record.token]) for record, label in reversed(opened)
+        ]
+        return MyRecordsResult(records=tuple(items))
 
     async def record(self, request: MyRecord, write: Write) -> RecordGetResult:
         """Opens a record with its owner key, from any clinic that holds it; `write` takes the plaintext."""
@@ -171,8 +180,13 @@ class My:
             more=len(accesses) > request.rows,
         )
 
-    def _item(self, record: OwnRecord, live: Sequence[OwnGrant]) -> MyRecordItem:
-        label = self._wallet.open(record).label
+    def _item(
+        self,
+        record: OwnRecord,
+        label: RecordLabel,
+        live: Sequence[OwnGrant],
+        place: Amendment,
+    ) -> MyRecordItem:
         return MyRecordItem(
             token=record.token.hex(),
             issuer=record.issuer.hex(),
@@ -182,4 +196,6 @@ class My:
             type=label.type,
             size=label.size,
             grants=tuple(self._sharing.item(grant) for grant in live if grant.token == record.token),
+            prior=(place.prior or b"").hex(),
+            amended_by=(place.amended_by or b"").hex(),
         )

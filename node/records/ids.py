@@ -25,6 +25,11 @@ def find_held_grant(store: Store, prefix: str) -> GrantId:
     return GrantId(_only_one(list(_ids_like(store, layout.HELD_GRANT, prefix)), prefix))
 
 
+def find_issued(store: Store, prefix: str) -> TokenId:
+    """The record that this node issued whose id begins with `prefix`. Raises as `find_token` does."""
+    return TokenId(_only_one(list(_ids_like(store, layout.ISSUED, prefix)), prefix))
+
+
 def whole_id(text: str) -> bytes | None:
     """The id of `text` where that is all of one."""
     return bytes.fromhex(text) if len(text) == 2 * HASH_BYTES else None

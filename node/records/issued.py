@@ -4,6 +4,7 @@ patients, sealed to its own key, so that neither is in clear on its disk. Conten
 from collections.abc import Iterator
 
 from node.ports import Entropy, Store
+from node.records.ids import find_issued
 from node.store import layout
 from protocol import limits
 from protocol.codec import Wire, decode, encode
@@ -55,6 +56,12 @@ class IssuedRecords:
     def get(self, token: TokenId) -> IssuedRecord | None:
         raw = self._store.get(layout.issued(token))
         return None if raw is None else self.open(_decode(raw))
+
+    def find(self, prefix: str) -> TokenId:
+        """The record whose id begins with `prefix`. Raises Refused where there is none, UserError where
+        there are several.
+        """
+        return find_issued(self._store, prefix)
 
     def entries(self) -> Iterator[tuple[TokenId, IssuedEntry]]:
         """All records, in no order of time, none of them opened."""

@@ -22,7 +22,7 @@ from protocol.blocks import block_hash
 from protocol.codec import HASH_BYTES
 from protocol.codes import ReceiveCode, VerifiedEnrolment, check_code, decode_code
 from protocol.control import RecordAdd, RecordAdded, RecordAddResult
-from protocol.errors import Code, Rejected, UserError
+from protocol.errors import Code, Refused, Rejected, UserError
 from protocol.grants import RecordLabel, seal_key
 from protocol.keys import PublicKey, SigningKey
 from protocol.records import SNIFF_BYTES_MAX, recognise
@@ -75,8 +75,9 @@ class Issuer:
         """Takes one record in. Cancelled before its mint was submitted, it leaves nothing here.
 
         Raises:
-            UserError: RECEIVE_CODE, the code cannot be used; USAGE, the title is not printable; LIMIT,
-                there is no room for the ciphertext.
+            UserError: RECEIVE_CODE, the code cannot be used; USAGE, the title is not printable, or the
+                record cannot be amended; LIMIT, there is no room for the ciphertext.
+            Refused: no record of this clinic's is the one to amend.
             Rejected: the ledger does not take the mint.
             StorageError: the disk is full or failed.
         """
@@ -84,13 +85,15 @@ class Issuer:
             raise UserError(
                 "the title has characters that cannot be shown", "use plain text", code=Code.USAGE
             )
+        prior = b"" if request.prior is None else self._prior(request.prior, request.patient)
         enrolment = self._enrolment(request.code)
         owner_key = enrolment.terms.owner_key
         self._reserved.add(owner_key)
         try:
             sealed = await self._seal(request, exchange)
             try:
-                return RecordAddResult(records=(await self._issue(request, exchange, enrolment, sealed),))
+                added = await self._issue(request, exchange, enrolment, sealed, prior)
+                return RecordAddResult(records=(added,))
             except BaseException:
                 # Only a mint that was taken gives the blob an owner.
                 if not self._issued.is_promised(owner_key):
@@ -117,6 +120,24 @@ class Issuer:
             used=is_used,
         )
         return usable[0]
+
+    def _prior(self, identity: str, patient: str) -> TokenId:
+        """The record to amend: one of this clinic's own, and of the same patient as far as it knows."""
+        name = self._issued.find(identity)
+        token, own = self._ledger.state.token(name), self._issued.get(name)
+        if token is None or own is None:
+            raise Refused
+        if token.erased:
+            raise UserError(
+                "the record to amend was erased by its owner", "add the new one by itself", code=Code.USAGE
+            )
+        if own.patient != patient:
+            raise UserError(
+                f"the record to amend is kept here under the name {own.patient or '(none)'}",
+                "check the id, and give the same --patient",
+                code=Code.USAGE,
+            )
+        return name
 
     def _check_checkpoint(self, code: ReceiveCode) -> None:
         """A patient whose device follows another chain than this clinic has been shown two."""
@@ -150,12 +171,17 @@ class Issuer:
         return _Sealed(content, content_key, first_bytes)
 
     async def _issue(
-        self, request: RecordAdd, exchange: Exchange, enrolment: VerifiedEnrolment, sealed: _Sealed
+        self,
+        request: RecordAdd,
+        exchange: Exchange,
+        enrolment: VerifiedEnrolment,
+        sealed: _Sealed,
+        prior: bytes,
     ) -> RecordAdded:
         """Copies the blob, mints the token and waits a while for it to become final."""
         await exchange.progress("copying to other clinics", unit="")
         pushed = await self._holders.push(sealed.content)
-        label = self._label(request, sealed.first_bytes)
+        label = self._label(request, sealed.first_bytes, prior)
         box = seal_key(
             sealed.content_key,
             label,
@@ -171,12 +197,12 @@ class Issuer:
         await self._submit(mint, box, token, enrolment.terms.owner_key)
         return self._added(request, label, token, pushed, self._clock.elapsed_ms() - started_ms)
 
-    def _label(self, request: RecordAdd, first_bytes: bytes) -> RecordLabel:
+    def _label(self, request: RecordAdd, first_bytes: bytes, prior: bytes) -> RecordLabel:
         kind = recognise(first_bytes, request.name).value if request.type == "auto" else request.type
         name = "".join(one if one.isprintable() and one not in "/\\" else "_" for one in request.name)
         name = "_" if name in (".", "..") else name
         title = request.title or name[: limits.TITLE_CHARS_MAX]
-        return RecordLabel(title, kind, name, request.size, self._clock.wall_ms())
+        return RecordLabel(title, kind, name, request.size, self._clock.wall_ms(), prior)
 
     def _mint(self, enrolment: VerifiedEnrolment, content: Content, box: bytes) -> bytes:
         terms = enrolment.terms

@@ -127,6 +127,7 @@ class Records:
             issuer_name=self._ledger.membership.name_of(token.issuer),
             copies=None if own is None else len(own.holders),
             grants=self._inbox.live_count(name),
+            prior="" if label is None else label.prior.hex(),
         )
 
     def _block_time_ms(self, height: int) -> int:

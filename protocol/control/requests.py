@@ -107,7 +107,9 @@ class PageOpen(Ask[PageOpenResult], frozen=True, kw_only=True, tag="page-open"):
 
 
 class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add"):
-    """Followed by exactly `size` bytes of content. `name` is the file's name without its folder."""
+    """Followed by exactly `size` bytes of content. `name` is the file's name without its folder, `prior`
+    the record of this clinic's that the new one amends.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     size: Annotated[int, Meta(ge=1, le=limits.RECORD_BYTES_MAX)]
@@ -115,6 +117,7 @@ class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add
     type: RecordType = "auto"
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     patient: Annotated[str, Meta(max_length=limits.CONTROL_NAME_CHARS_MAX)] = ""
+    prior: Id | None = None
 
 
 class RecordList(Ask[RecordListResult], frozen=True, kw_only=True, tag="record-list"):

@@ -146,7 +146,9 @@ class RecordAddResult(Document, frozen=True, kw_only=True):
 
 
 class RecordItem(Item, frozen=True, kw_only=True):
-    """`title`, `type` and `patient` are empty where this clinic cannot read the record."""
+    """`title`, `type`, `patient` and `prior` are empty where this clinic cannot read the record. `prior` is
+    the record that this one amends.
+    """
 
     token: str
     issuer: str
@@ -158,6 +160,7 @@ class RecordItem(Item, frozen=True, kw_only=True):
     issuer_name: str = ""
     copies: int | None = None
     grants: int = 0
+    prior: str = ""
 
 
 class RecordListResult(Document, frozen=True, kw_only=True):
@@ -287,7 +290,9 @@ class MyCodeResult(Document, frozen=True, kw_only=True):
 
 
 class MyRecordItem(Item, frozen=True, kw_only=True):
-    """`grants` are the live ones: who can see this record."""
+    """`grants` are the live ones: who can see this record. `prior` is the record that it amends, and
+    `amended_by` the newest that amends it: together they are one record with a history.
+    """
 
     token: str
     issuer: str
@@ -297,6 +302,8 @@ class MyRecordItem(Item, frozen=True, kw_only=True):
     size: int
     grants: tuple[GrantItem, ...]
     issuer_name: str = ""
+    prior: str = ""
+    amended_by: str = ""
 
 
 class MyRecordsResult(Document, frozen=True, kw_only=True):

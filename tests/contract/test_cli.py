@@ -303,12 +303,6 @@ async def test_a_refusal_is_4_and_looks_like_any_other(tmp_path: Path, chartmesh
     assert printed.err == f"error: {Refused.MESSAGE}\nhint: {Refused.HINT}\n"
 
 
-async def test_where_the_copies_of_a_record_are_is_told_by_name(tmp_path: Path, chartmesh: Run) -> None:
-    async with serving(tmp_path, {control.RecordShow: RESULTS[control.RecordShowResult]}):
-        printed = await chartmesh("record", "show", TOKEN)
-    assert "clinic-b missing" in printed.out
-
-
 async def test_a_daemon_that_dies_while_answering_is_told(tmp_path: Path, chartmesh: Run) -> None:
     listener = await trio.to_thread.run_sync(launchable_listener, tmp_path)
 

@@ -261,7 +261,12 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     consensus.Forward: lambda maker, _fields: {"submissions": maker.some(consensus.Submission)},
     consensus.Vote: lambda maker, _fields: {"signer": maker.pick((0, 3, limits.MEMBERS_MAX - 1))},
     grants.GrantBody: _grant_body,
-    grants.RecordLabel: lambda _maker, _fields: {"title": "scan", "type": "fhir", "file_name": "a.json"},
+    grants.RecordLabel: lambda _maker, _fields: {
+        "title": "scan",
+        "type": "fhir",
+        "file_name": "a.json",
+        "prior": b"",
+    },
     invitations.Invitation: _invitation,
     light.HeadersRequest: _waiting,
     light.LocateRequest: _located,

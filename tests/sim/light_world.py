@@ -153,7 +153,7 @@ async def issue(someone: Someone, node: SimNode, title: str) -> TransactionId:
         code, network=network, clinic=node.identity, now_ms=now_ms, used=lambda key: False
     )
     terms = enrolment.terms
-    label = RecordLabel(title, "fhir", "record.json", 1_000, now_ms)
+    label = RecordLabel(title, "fhir", "record.json", 1_000, now_ms, b"")
     sealed = seal_key(digest("key", title.encode()), label, to=terms.enc_key, entropy=bytes(32))
     body = Mint(
         digest("nonce", title.encode())[:16],

@@ -6,15 +6,18 @@ import trio
 
 from node.clinic import Clinic
 from node.keystore import Keyring
+from node.light.transact import Transactor
 from node.ports import Ports
 from node.records.services import RecordServices
 from protocol import limits
 from protocol.blocks import Genesis
 from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult
 from protocol.limits import DAY_MS
-from protocol.transactions import TokenId
+from protocol.messages.consensus import Submission
+from protocol.transactions import Erase, TokenId, sign_transaction
+from protocol.wallet import cold_master, next_key
 from tests.clinic_world import plaintext
-from tests.sim.light_world import Someone, someone_new
+from tests.sim.light_world import ENTROPY, Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import BuildNode, Cluster, Seat, SimNode
 from tests.sim.serve_watch import ServeWatch
@@ -133,3 +136,14 @@ async def share(someone: Someone, token: str, node: SimNode) -> str:
     [grant] = (await someone.my.share(asked)).grants
     await trio.sleep(5)
     return grant.grant
+
+
+async def erase(someone: Someone, name: str) -> None:
+    """Erases a record as its owner with her words would."""
+    await someone.my.records()
+    [record] = [one for one in someone.wallet.records() if one.token.hex() == name]
+    owner, cold = someone.wallet.owner_key(record), next_key(cold_master(ENTROPY), record.index)
+    body = Erase(record.token, record.generation, cold.public)
+    raw = sign_transaction(body, (owner, cold), someone.chain.network)
+    transactor = Transactor(chain=someone.chain, clinics=someone.clinics)
+    assert await transactor.submit([Submission(raw, b"")])

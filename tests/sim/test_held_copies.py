@@ -7,7 +7,6 @@ import pytest
 import trio
 from msgspec.structs import replace as with_fields
 
-from node.light.transact import Transactor
 from node.ports import Stream
 from node.records.copy_challenges import FAILURES_SHOWN, Shown
 from node.records.vault_import import BlobEntry
@@ -18,12 +17,10 @@ from protocol.audit import AuditEvent
 from protocol.codec import decode, encode
 from protocol.control import RecordShow
 from protocol.messages.blob import CopyGo, CopyRequest, Refusal
-from protocol.messages.consensus import Submission
 from protocol.state import TokenState
-from protocol.transactions import Erase, TokenId, sign_transaction
-from protocol.wallet import cold_master, next_key
+from protocol.transactions import TokenId
 from tests.sim.epoch_world import Changing
-from tests.sim.light_world import ENTROPY, Someone, someone_new
+from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
 from tests.sim.record_world import (
@@ -31,6 +28,7 @@ from tests.sim.record_world import (
     add,
     build_clinic,
     clinic,
+    erase,
     get,
     outside,
     play,
@@ -126,17 +124,6 @@ def test_the_copies_of_a_member_that_goes_are_made_again_elsewhere_within_a_minu
             nursery.cancel_scope.cancel()
 
     play_epochs(story, founders=7, later=0, build=build_clinic)
-
-
-async def erase(someone: Someone, name: str) -> None:
-    """Erases a record as its owner with her words would."""
-    await someone.my.records()
-    [record] = [one for one in someone.wallet.records() if one.token.hex() == name]
-    owner, cold = someone.wallet.owner_key(record), next_key(cold_master(ENTROPY), record.index)
-    body = Erase(record.token, record.generation, cold.public)
-    raw = sign_transaction(body, (owner, cold), someone.chain.network)
-    transactor = Transactor(chain=someone.chain, clinics=someone.clinics)
-    assert await transactor.submit([Submission(raw, b"")])
 
 
 def test_an_erased_record_goes_from_every_holder_also_one_that_was_away_and_each_attests_it() -> None:

@@ -140,7 +140,8 @@ RESULTS: dict[type, control.Document] = {
         )
     ),
     control.RecordListResult: control.RecordListResult(
-        records=(control.RecordItem(token=TOKEN, issuer="02", time=control.utc(1), size=3),), more=True
+        records=(control.RecordItem(token=TOKEN, issuer="02", time=control.utc(1), size=3, prior="00"),),
+        more=True,
     ),
     control.RecordShowResult: control.RecordShowResult(
         record=control.RecordItem(token=TOKEN, issuer="02", time=control.utc(1), size=3),

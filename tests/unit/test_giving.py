@@ -39,7 +39,7 @@ from tests.unit.test_codes import CLINIC, NETWORK, NOT_AFTER_MS, OTHER_NETWORK, 
 GIVER, RECEIVER = bytes(32), bytes(31) + b"\1"
 GIVER_HOT, RECEIVER_HOT = hot_master(GIVER), hot_master(RECEIVER)
 TOKEN = TokenId(b"t" * 32)
-HELD = SealedKey(b"k" * 32, RecordLabel("Letter", "pdf", "letter.pdf", 100, 1))
+HELD = SealedKey(b"k" * 32, RecordLabel("Letter", "pdf", "letter.pdf", 100, 1, b""))
 TAKER = owner_key(RECEIVER_HOT, 3)
 
 

@@ -43,7 +43,7 @@ BODY = GrantBody(
     break_glass=False,
     salt=bytes(16),
 )
-LABEL = RecordLabel("Discharge letter", "fhir", "letter.json", 1234, START_MS)
+LABEL = RecordLabel("Discharge letter", "fhir", "letter.json", 1234, START_MS, b"")
 CONTENT_KEY = bytes(range(32))
 GRANTEE, OWNER = opening("grantee"), opening("owner")
 ENTROPY = digest("test", b"entropy")
