@@ -15,6 +15,7 @@ from cli.values import DurationParam, IdParam, parse_purpose, rows_option
 from cli.wallet import lost_phone, recover
 from protocol import exits, limits
 from protocol.control import (
+    AccessItem,
     GrantItem,
     MyCode,
     MyRecord,
@@ -24,6 +25,7 @@ from protocol.control import (
     MyShares,
     MyStop,
     MyWho,
+    MyWhoResult,
     Stopped,
 )
 
@@ -212,27 +214,8 @@ def who(settings: Settings, rows: int, record: str | None) -> int:
     if settings.is_json:
         render.document(result)
     else:
-        render.table(
-            ("TIME", "CLINIC", "USER", "PURPOSE", "RECORD", "SHARE", "OUTCOME", "TOLD BY", "TITLE"),
-            (
-                (
-                    render.when(one.time),
-                    render.named(one.member_name, one.member),
-                    one.user,
-                    one.purpose,
-                    render.short(one.token),
-                    render.short(one.grant or "-"),
-                    one.outcome,
-                    render.named(one.server_name, one.server),
-                    one.title,
-                )
-                for one in result.accesses
-            ),
-            empty="nobody has read or asked for them",
-        )
-    for member in () if settings.is_json else result.unreached:
-        render.note(f"{render.short(member)} could not be reached: what it served is missing here")
-    return exits.IN_PART if result.unreached else exits.DONE
+        _print_accesses(result)
+    return exits.IN_PART if result.unreached or result.flawed else exits.DONE
 
 
 def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordItem, bool]]:
@@ -257,3 +240,52 @@ def _print_stopped(one: Stopped) -> None:
     state = "" if one.final else " (accepted, not final yet)"
     render.say(f"{render.short(one.grant)}: stopped at {reached} of {total} clinics{rest}{state}")
     render.note("copies that were already read are not undone")
+
+
+def _print_accesses(result: MyWhoResult) -> None:
+    render.table(
+        ("TIME", "CLINIC", "USER", "PURPOSE", "RECORD", "SHARE", "OUTCOME", "TOLD BY", "PROOF", "TITLE"),
+        (
+            (
+                render.when(one.time),
+                render.named(one.member_name, one.member),
+                one.user,
+                one.purpose,
+                render.short(one.token),
+                render.short(one.grant or "-"),
+                one.outcome if one.count == 1 else f"{one.outcome} {one.count} times",
+                render.named(one.server_name, one.server),
+                _proof(one),
+                one.title,
+            )
+            for one in result.accesses
+        ),
+        empty="nobody has read or asked for them",
+    )
+    for log in result.logs:
+        words = LOG_WORDS.get(log.state)
+        if words is not None:
+            render.note(f"{render.named(log.name, log.member)} {words}")
+    proven = sum(log.state == "proven" for log in result.logs)
+    if proven:
+        render.note(
+            f"{proven} of {len(result.logs)} clinics proved that they list every entry under the head "
+            "that they posted to the ledger; an entry marked posted can no longer be changed or taken out"
+        )
+
+
+def _proof(one: AccessItem) -> str:
+    """What there is beside the clinic's word: the reader's signature, and a head on the ledger."""
+    found = ["signed"] * one.is_proven + ["posted"] * one.is_posted
+    return ", ".join(found) or "none"
+
+
+_MISTRUST = "do not rely on what it lists, and tell the network's members"
+LOG_WORDS = {
+    "unreached": "could not be reached: what it served is missing here",
+    "not-posted": "has posted nothing to the ledger yet: that its list is whole is only its word",
+    "changed": f"HIDES OR HAS CHANGED ENTRIES: its list is not what its own audit head says; {_MISTRUST}",
+    "cut": f"HAS CUT ITS LOG: it shows fewer entries than it had before; {_MISTRUST}",
+    "forked": f"HAS REWRITTEN ITS LOG: it shows another history than it did before; {_MISTRUST}",
+    "unproven": f"DOES NOT PROVE that its list is what it posted to the ledger; {_MISTRUST}",
+}

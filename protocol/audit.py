@@ -1,7 +1,8 @@
 """The audit log's records: a hash chain, written before the first byte leaves.
 
 A record's hash covers the one before it, so nothing can be changed, moved or taken out without every
-later hash changing. Each clinic posts the newest to the ledger (`transactions.AuditHead`).
+later hash changing. What a clinic posts to the ledger (`transactions.AuditHead`) is the root of a map
+over its log (`protocol.audit_map`).
 """
 
 from enum import StrEnum
@@ -53,5 +54,5 @@ class AuditRecord(Wire, frozen=True):
 
 
 def record_hash(record: AuditRecord) -> bytes:
-    """What the next record names as `previous`, and what a head names."""
+    """What the next record names as `previous`."""
     return digest("audit", encode(record))

@@ -142,7 +142,8 @@ class Erase(Wire, frozen=True, tag=6):
 
 
 class AuditHead(Wire, frozen=True, tag=7):
-    """A member's commitment to its audit log: `sequence` records, the last with hash `head`."""
+    """A member's commitment to its audit log: `head` is the root of the map over its first `sequence`
+    records (see `audit_map`)."""
 
     member: PublicKey
     sequence: int

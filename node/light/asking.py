@@ -12,6 +12,24 @@ from protocol.keys import PublicKey, SigningKey
 from protocol.messages.light import NonceReply, NonceRequest, OwnedProof, sign_owned
 
 
+async def ask_under_nonce(
+    clinics: Clinics,
+    peer: PublicKey,
+    protocol: str,
+    nonce_request: Wire,
+    request: Callable[[bytes], Wire],
+) -> bytes:
+    """The raw reply of `peer` to `request`, which is made of its raw reply to `nonce_request`.
+
+    Raises:
+        Malformed: it does not answer.
+    """
+    raw = await clinics.call(peer, protocol, encode(nonce_request), lambda nonce: encode(request(nonce)))
+    if raw is None:
+        raise Malformed("the clinic did not answer")
+    return raw
+
+
 async def ask_as_owner(
     clinics: Clinics,
     peer: PublicKey,
@@ -25,12 +43,9 @@ async def ask_as_owner(
         Malformed: it does not answer.
     """
 
-    def sign(raw: bytes) -> bytes:
+    def sign(raw: bytes) -> Wire:
         nonce = decode(NonceReply, raw, limit=limits.KIB).nonce
         proof = OwnedProof(peer, nonce)
-        return encode(request(nonce, tuple(sign_owned(proof, key, network) for key in keys)))
+        return request(nonce, tuple(sign_owned(proof, key, network) for key in keys))
 
-    raw = await clinics.call(peer, PROTOCOL, encode(NonceRequest()), sign)
-    if raw is None:
-        raise Malformed("the clinic did not answer")
-    return raw
+    return await ask_under_nonce(clinics, peer, PROTOCOL, NonceRequest(), sign)

@@ -9,6 +9,7 @@ from node.light.discovery import Discovery
 from node.light.given import GivenGrants
 from node.light.giving import Giving
 from node.light.headers import LightChain
+from node.light.logs import Logs
 from node.light.lookups import Lookups
 from node.light.members import Members, load_members
 from node.light.my import My
@@ -79,7 +80,7 @@ class LightClient:
             wallet=self.wallet,
             discovery=discovery,
             sharing=sharing,
-            who=Who(clinics=self.clinics, wallet=self.wallet, network=self.chain.network),
+            who=self._who(self.members),
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
@@ -127,6 +128,11 @@ class LightClient:
             clock=clock,
             entropy=entropy,
         )
+
+    def _who(self, roll: Members) -> Who:
+        network = self.chain.network
+        logs = Logs(clinics=self.clinics, wallet=self.wallet, network=network, store=self.store)
+        return Who(clinics=self.clinics, members=roll, wallet=self.wallet, network=network, logs=logs)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows the chain and the members until cancelled."""

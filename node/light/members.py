@@ -59,17 +59,18 @@ class Members:
                 while self._chain.committee.epoch == epoch:
                     await self._chain.wait_advanced()
 
-    async def refresh(self) -> bool:
-        """Asks one clinic after the other; where none can show it, what was known before stands. Whether
-        one could."""
+    async def refresh(self) -> tuple[MemberState, ...]:
+        """The active members as one clinic proves them against a recent header; none where no clinic does,
+        and then what was known before stands."""
         for peer in self._clinics.reachable():
             # What one clinic cannot prove, another may.
             try:
-                self._take(*await ask_roll(peer, chain=self._chain, clinics=self._clinics))
-                return True
+                header, states = await ask_roll(peer, chain=self._chain, clinics=self._clinics)
+                self._take(header, states)
+                return tuple(one for one in states if one.is_active)
             except (ProtocolError, trio.TooSlowError) as error:
                 _log.warning("%s did not prove who is a member: %s", peer.hex()[:12], error)
-        return False
+        return ()
 
     def _take(self, header: Header, states: tuple[MemberState, ...]) -> None:
         """Raises Malformed: not of the present."""

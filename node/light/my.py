@@ -8,12 +8,13 @@ from node.light.headers import LightChain
 from node.light.members import Members
 from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
-from node.light.who import Who
+from node.light.who import UNREACHED, Who
 from node.ports import Clock
 from node.records.fetch_run import FetchAsk, Write
 from node.records.fetching import Fetcher
 from protocol import limits
 from protocol.amendments import Amendment, Version, amendments
+from protocol.audit_map import LogFlaw
 from protocol.blocks import Member, block_hash
 from protocol.codes import ReceiveCode, encode_code
 from protocol.control import (
@@ -37,6 +38,7 @@ from protocol.grants import RecordLabel
 from protocol.purposes import OWNER_PURPOSE, purpose_code
 
 OWNER = "the owner"
+FLAWS = frozenset(flaw.value for flaw in LogFlaw)
 CODE_LIFE_MS = 30 * limits.DAY_MS
 
 
@@ -169,15 +171,17 @@ class My:
         return MyStopResult(stops=tuple([await self._sharing.stop(grant) for grant in grants]))
 
     async def who(self, request: MyWho) -> MyWhoResult:
-        """Every access and refusal, from every clinic that answers."""
+        """Every access and refusal that the clinics tell of, and what each one's log is worth."""
         records = await self.known()
         if request.record is not None:
             records = [self._wallet.record(request.record)]
-        accesses, missing = await self._who.accesses(records)
+        told = await self._who.told(records)
         return MyWhoResult(
-            accesses=tuple(accesses[: request.rows]),
-            unreached=tuple(peer.hex() for peer in missing),
-            more=len(accesses) > request.rows,
+            accesses=tuple(told.accesses[: request.rows]),
+            unreached=tuple(log.member for log in told.logs if log.state == UNREACHED),
+            more=len(told.accesses) > request.rows,
+            logs=tuple(told.logs),
+            flawed=sum(log.state in FLAWS for log in told.logs),
         )
 
     def _item(

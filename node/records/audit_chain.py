@@ -12,8 +12,10 @@ from node.store import layout
 from node.store.counted import CountedPrefix
 from protocol import limits
 from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash
+from protocol.audit_map import AuditMap
 from protocol.codec import decode, encode
 from protocol.errors import Malformed, StorageError
+from protocol.statemap import StateMap
 from protocol.transactions import TokenId
 
 KEEP_EVIDENCE = "keep its directory as evidence, restore it from a backup, and tell the network's members"
@@ -35,6 +37,7 @@ class Loaded:
 
     sequence: int = 0
     head: bytes = NO_RECORD
+    map: AuditMap = field(default_factory=AuditMap)
     open_intents: dict[int, AuditRecord] = field(default_factory=dict)
 
 
@@ -100,8 +103,10 @@ class AuditChain:
             elif record.event in (AuditEvent.OUTCOME, AuditEvent.RESTART):
                 loaded.open_intents.pop(record.about, None)
             loaded.sequence, loaded.head = record.sequence, record_hash(record)
+            loaded.map.add(record.token, loaded.head)
         if loaded.sequence != count or indexed:
             raise _damaged(loaded.sequence + 1)
+        loaded.map.fixed()
         return loaded
 
     def verify(self, sequence: int, head: bytes) -> Verdict:
@@ -116,6 +121,16 @@ class AuditChain:
         if entries < sequence:
             return Verdict(entries, head, entries + 1)
         return Verdict(entries, head, None if last == head else entries)
+
+    def map_at(self, sequence: int) -> StateMap | None:
+        """The map over the first `sequence` records, read anew; None where the chain is not that long."""
+        made, entries = AuditMap(), 0
+        for record in self._chained():
+            if record is None or entries == sequence:
+                break
+            made.add(record.token, record_hash(record))
+            entries = record.sequence
+        return made.fixed() if entries == sequence else None
 
     def _sequences(self, token: bytes, after: int) -> Iterator[int]:
         """Where the records of `token` above `after` are, in rising order."""

@@ -2,9 +2,10 @@
 
 Everyone gets an answer of the same form, with this node's signed head. Records are in it only for tokens
 whose present owner key signed the question, and one without any comes after the same time whatever the
-reason.
+reason. With the last of the records comes what shows that they are all.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -16,7 +17,9 @@ from node.records.audit_log import AuditLog
 from node.records.pacing import wait_refusal_time
 from node.rpc import answer_frames
 from protocol import limits
+from protocol.audit_map import LogHead, show_log
 from protocol.codec import encode
+from protocol.excerpt import Excerpt
 from protocol.keys import PublicKey, SigningKey, verify
 from protocol.messages.audit import (
     AuditHeadBody,
@@ -33,7 +36,7 @@ from protocol.transactions import TokenId
 PROTOCOL: Final = "audit"
 QUESTION: Final = "audit-question"
 HEAD: Final = "audit-head"
-RECORDS_BYTES_MAX: Final = limits.AUDIT_REPLY_BYTES_MAX - 4 * limits.KIB
+RECORDS_BYTES_MAX: Final = limits.AUDIT_REPLY_BYTES_MAX - 128 * limits.KIB
 
 
 class AuditDoor:
@@ -76,7 +79,7 @@ class AuditDoor:
             )
             if self._is_owner(question.nonce, token, key, signature)
         ]
-        sequence, head = self._audit.sequence, self._audit.head
+        sequence, entries = self._audit.sequence, self._audit.map
         records, more = await self._offload.run(
             lambda: self._audit.chain.for_tokens(
                 tokens, after=question.after, through=sequence, bytes_max=RECORDS_BYTES_MAX
@@ -84,7 +87,18 @@ class AuditDoor:
         )
         if not records:
             await wait_refusal_time(came_s)
-        return encode(AuditReply(tuple(records), self._signed_head(sequence, head), more))
+        shown, posted = None, None
+        if tokens and not more:
+            shown = show_log(entries, tokens)
+            posted = await self._show_posted(question.posted, tokens)
+        head = self._signed_head(LogHead(sequence, entries.root))
+        return encode(AuditReply(tuple(records), head, more, shown, posted))
+
+    async def _show_posted(self, sequence: int, tokens: Sequence[TokenId]) -> Excerpt | None:
+        member = self._ledger.state.member(self._key.public)
+        is_posted = member is not None and member.audit_sequence == sequence
+        entries = await self._audit.map_at(sequence, is_posted=is_posted)
+        return None if entries is None else show_log(entries, tokens)
 
     def _is_owner(self, nonce: bytes, token: TokenId, key: PublicKey, signature: bytes) -> bool:
         proof = encode(AuditProof(self._key.public, nonce, token))
@@ -92,6 +106,6 @@ class AuditDoor:
         is_signed = verify(key, QUESTION, self._ledger.state.network, proof, signature)
         return is_signed and known is not None and known.owner_key == key
 
-    def _signed_head(self, sequence: int, head: bytes) -> SignedHead:
-        body = encode(AuditHeadBody(self._key.public, sequence, head, self._clock.wall_ms()))
+    def _signed_head(self, head: LogHead) -> SignedHead:
+        body = encode(AuditHeadBody(self._key.public, head.sequence, head.root, self._clock.wall_ms()))
         return SignedHead(body, self._key.sign(HEAD, self._ledger.state.network, body))

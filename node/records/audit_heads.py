@@ -43,7 +43,8 @@ class AuditHeads:
         return not member.audit_sequence or self._clock.wall_ms() >= member.audit_time_ms + wait_ms
 
     async def _post(self) -> None:
-        body = AuditHead(self._key.public, self._audit.sequence, self._audit.head)
+        head = self._audit.post()
+        body = AuditHead(self._key.public, head.sequence, head.root)
         raw = sign_transaction(body, (self._key,), self._ledger.state.network)
         # Whatever keeps it from the ledger now, a later head covers it too.
         try:

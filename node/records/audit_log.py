@@ -17,11 +17,14 @@ from node.records.denial_tally import EVERYONE_ELSE, DenialTally
 from protocol import limits
 from protocol.access import DenyReason, VerifiedFetch
 from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash
+from protocol.audit_map import AuditMap, LogHead
 from protocol.codec import encode
 from protocol.errors import Code, StorageError
 from protocol.keys import PublicKey
+from protocol.statemap import StateMap
 from protocol.transactions import TokenId
 
+MAPS_KEPT = 3
 _log = logging.getLogger(__name__)
 _NOBODY = PublicKey(b"")
 
@@ -58,6 +61,8 @@ class AuditLog:
         self._tally = DenialTally()
         self._open: dict[int, AuditRecord] = {}
         self._failure: StorageError | None = _closed()
+        self._map, self._maps = AuditMap(), dict[int, StateMap]()
+        self._reading = trio.Lock()
         self.sequence, self.head = 0, NO_RECORD
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -67,7 +72,7 @@ class AuditLog:
             StorageError: the log is damaged, or the disk failed: nothing may be served.
         """
         loaded = await self._offload.run(self.chain.load)
-        self.sequence, self.head = loaded.sequence, loaded.head
+        self.sequence, self.head, self._map = loaded.sequence, loaded.head, loaded.map
         self._failure = None
         for intent in loaded.open_intents.values():
             self._close(intent, AuditEvent.RESTART, 0, "")
@@ -117,12 +122,37 @@ class AuditLog:
             record = self._record(AuditEvent.DELETION, Asked(_NOBODY, None, 0, 0))
             await self._append(replace(record, token=token))
 
+    @property
+    def map(self) -> StateMap:
+        """The map over all records; its root is the audit head."""
+        return self._map.fixed()
+
+    def post(self) -> LogHead:
+        """The head to be posted. What is under it can be shown until MAPS_KEPT later ones were posted."""
+        self._keep(self.sequence, self.map)
+        return LogHead(self.sequence, self.map.root)
+
+    async def map_at(self, sequence: int, *, is_posted: bool) -> StateMap | None:
+        """The map under a head posted before; None where it is not known. That of the newest head on the
+        ledger (`is_posted`) is read from the disk after a restart, once."""
+        async with self._reading:
+            if is_posted and 0 < sequence <= self.sequence and sequence not in self._maps:
+                found = await self._offload.run(lambda: self.chain.map_at(sequence))
+                if found is not None:
+                    self._keep(sequence, found)
+        return self._maps.get(sequence)
+
     async def verify(self) -> Verdict:
         """Reads the whole chain again."""
         sequence, head = self.sequence, self.head
         return await self._offload.run(lambda: self.chain.verify(sequence, head))
 
     # Inside.
+
+    def _keep(self, sequence: int, entries: StateMap) -> None:
+        self._maps[sequence] = entries
+        while len(self._maps) > MAPS_KEPT:
+            del self._maps[min(self._maps)]
 
     def _record(self, event: AuditEvent, asked: Asked) -> AuditRecord:
         fetch = asked.fetch
@@ -197,12 +227,13 @@ class AuditLog:
         batch, self._waiting = self._waiting, []
         if not batch:
             return
-        records: list[AuditRecord] = []
+        records, hashes = list[AuditRecord](), list[bytes]()
         sequence, previous = self.sequence, self.head
         for waiting in batch:
             sequence += 1
             records.append(replace(waiting.record, sequence=sequence, previous=previous))
             previous = record_hash(records[-1])
+            hashes.append(previous)
         try:
             # What began before the node was told to stop is finished.
             with trio.CancelScope(shield=True):
@@ -219,6 +250,8 @@ class AuditLog:
             _refuse(batch, _closed())
             raise
         self.sequence, self.head = sequence, previous
+        for record, hashed in zip(records, hashes, strict=True):
+            self._map.add(record.token, hashed)
         for waiting, record in zip(batch, records, strict=True):
             waiting.sequence = record.sequence
             if record.event == AuditEvent.INTENT:

@@ -39,12 +39,13 @@ class AuditViews:
         member = self._ledger.state.member(self._identity)
         posted, bad = None, verdict.bad
         if member is not None and member.audit_sequence:
-            record = self._audit.chain.get(member.audit_sequence)
-            if record is not None and record_hash(record) == member.audit_head:
-                posted = member.audit_sequence
+            sequence = member.audit_sequence
+            found = await self._offload.run(lambda: self._audit.chain.map_at(sequence))
+            if found is not None and found.root == member.audit_head:
+                posted = sequence
             else:
                 # A log that was cut or written anew may chain, and is still not the one that was posted.
-                bad = min(bad or member.audit_sequence, member.audit_sequence, verdict.entries + 1)
+                bad = min(bad or sequence, sequence, verdict.entries + 1)
         return AuditVerifyResult(
             entries=verdict.entries, ok=bad is None, head=verdict.head.hex(), bad=bad, posted=posted
         )

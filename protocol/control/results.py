@@ -339,7 +339,9 @@ class MyStopResult(Document, frozen=True, kw_only=True):
 class AccessItem(Item, frozen=True, kw_only=True):
     """One access to a record of ours. `member` is the clinic that read or asked, `user` the human.
 
-    `server` is the clinic whose audit log tells it; `outcome` is `served` or `refused`.
+    `server` is the clinic whose audit log tells it; `outcome` is `served` or `refused`. `is_proven`: the
+    reader's signed request says the same. `is_posted`: it is under the head on the ledger, so that it can
+    neither be changed nor taken out any more. `count` is how many refusals this stands for.
     """
 
     time: str
@@ -355,11 +357,31 @@ class AccessItem(Item, frozen=True, kw_only=True):
     server_name: str = ""
     title: str = ""
     is_proven: bool = False
+    is_posted: bool = False
+    count: int = 1
+
+
+class LogItem(Item, frozen=True, kw_only=True):
+    """What a clinic's list is worth.
+
+    `state` is `proven` (whole under the head that it posted to the ledger, of its first `posted` entries),
+    `not-posted` (whole under the head that it signed; none is on the ledger yet), `unreached`, or what is
+    wrong with it: `changed`, `cut`, `forked` or `unproven`.
+    """
+
+    member: str
+    name: str
+    state: str
+    posted: int = 0
+    posted_time: str | None = None
 
 
 class MyWhoResult(Document, frozen=True, kw_only=True):
-    """Newest first. `unreached` are the clinics whose logs are missing from this answer."""
+    """Newest first. `unreached` are the clinics whose logs are missing from this answer; `flawed` counts
+    those of `logs` with which something is wrong."""
 
     accesses: tuple[AccessItem, ...]
     unreached: tuple[str, ...] = ()
     more: bool = False
+    logs: tuple[LogItem, ...] = ()
+    flawed: int = 0

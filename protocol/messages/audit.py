@@ -1,14 +1,15 @@
 """The `audit` protocol: an owner asks a clinic who asked for her records there.
 
 NonceRequest, Nonce, then AuditQuestion signed under the owner key of each token; the reply holds the
-records of those tokens with the clinic's signed head. A clinic that was not asked by the owner says
-nothing, in the same bytes as where there is nothing to say.
+records of those tokens with the clinic's signed head, and shows that these are all of them. A clinic
+that was not asked by the owner says nothing, in the same bytes as where there is nothing to say.
 """
 
 from protocol import limits
 from protocol.audit import AuditRecord
 from protocol.codec import HASH_BYTES, Wire, decode
 from protocol.errors import Malformed
+from protocol.excerpt import Excerpt
 from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
 from protocol.transactions import TokenId
 
@@ -21,13 +22,16 @@ class NonceRequest(Wire, frozen=True, tag=1):
 
 
 class AuditQuestion(Wire, frozen=True, tag=2):
-    """`keys[i]` signs for `tokens[i]` (see `AuditProof`). Asks for records after sequence `after`."""
+    """`keys[i]` signs for `tokens[i]` (see `AuditProof`). Asks for records after sequence `after`, and for
+    what shows them to be all against the head that the ledger has for this clinic, over its first
+    `posted` records (0 where it has none)."""
 
     nonce: bytes
     tokens: tuple[TokenId, ...]
     keys: tuple[PublicKey, ...]
     signatures: tuple[bytes, ...]
     after: int
+    posted: int
 
 
 class AuditProof(Wire, frozen=True):
@@ -50,6 +54,8 @@ class SignedHead(Wire, frozen=True):
 
 
 class AuditHeadBody(Wire, frozen=True):
+    """`head` is the root of the map over the first `sequence` records (see `audit_map`)."""
+
     server: PublicKey
     sequence: int
     head: bytes
@@ -57,11 +63,17 @@ class AuditHeadBody(Wire, frozen=True):
 
 
 class AuditReply(Wire, frozen=True, tag=4):
-    """Records in rising sequence; `more` where the frame's limit cut them: ask again `after` the last."""
+    """Records in rising sequence; `more` where the frame's limit cut them: ask again `after` the last.
+
+    With the last of them `shown` has the places of the tokens under `head`, and `posted` those under the
+    head asked for, None where this clinic cannot show that one.
+    """
 
     records: tuple[AuditRecord, ...]
     head: SignedHead
     more: bool
+    shown: Excerpt | None
+    posted: Excerpt | None
 
 
 AuditAsk = NonceRequest | AuditQuestion
@@ -80,6 +92,7 @@ def decode_audit_ask(raw: bytes) -> AuditAsk:
             and all(map(is_public_key, ask.keys))
             and all(len(item) == SIGNATURE_BYTES for item in ask.signatures)
             and ask.after >= 0
+            and ask.posted >= 0
         )
         if not shapely:
             raise Malformed("audit question has a field out of its limits")

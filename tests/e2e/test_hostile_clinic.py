@@ -59,7 +59,7 @@ CRAFTED = (
     blocks.TimeRequest(b""),
     blob.PushRequest(Content(255, 1, FAR, FAR, NOTHING, b"", b"", b"")),
     blob.PushRequest(Content(1, 0, 0, 0, NOTHING, bytes(32), bytes(32), bytes(32))),
-    audit.AuditQuestion(bytes(32), (), (), (), FAR),
+    audit.AuditQuestion(bytes(32), (), (), (), FAR, 0),
     light.HeadersRequest(FAR, 0),
     light.LocateRequest((), 0),
     light.OwnedRequest(bytes(32), (), ()),

@@ -12,7 +12,7 @@ from node.records.services import RecordServices
 from protocol import limits
 from protocol.blocks import Genesis
 from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult
-from protocol.limits import DAY_MS
+from protocol.limits import DAY_MS, NetworkLimits
 from protocol.messages.consensus import Submission
 from protocol.transactions import Erase, TokenId, sign_transaction
 from protocol.wallet import cold_master, next_key
@@ -111,13 +111,14 @@ def play(
     seed: int = 1,
     build: BuildNode = build_clinic,
     network_type: type[SimNetwork] = SimNetwork,
+    limits: NetworkLimits | None = None,
 ) -> None:
     """`story` with four clinics and one patient, all up and fresh, and all that is served watched."""
 
     async def tell(world: World) -> None:
         async with trio.open_nursery() as nursery:
             network = network_type(world)
-            cluster = Cluster(world, network, nursery, build, size=4)
+            cluster = Cluster(world, network, nursery, build, size=4, limits=limits)
             ServeWatch(cluster, network).look()
             cluster.start()
             someone = someone_new(cluster, network)

@@ -11,7 +11,7 @@ from node.records.audit_door import HEAD, QUESTION, AuditDoor
 from node.records.audit_log import Asked
 from protocol import limits
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
-from protocol.audit import record_hash
+from protocol.audit_map import FlawedLog, LogHead, verify_listing
 from protocol.codec import decode, encode
 from protocol.keys import SigningKey, verify
 from protocol.messages.audit import (
@@ -23,9 +23,9 @@ from protocol.messages.audit import (
     NonceRequest,
     decode_audit_reply,
 )
-from protocol.transactions import TokenId
+from protocol.transactions import AuditHead, TokenId
 from tests.clinic_world import IDS, Clinic, Record, World, issue
-from tests.ledger_world import CLINICS, NETWORK, keys, rotate
+from tests.ledger_world import CLINICS, NETWORK, keys, rotate, signed
 
 ANN, BOB = keys("ann").owner, keys("bob").owner
 
@@ -70,6 +70,7 @@ async def ask(
     after: int = 0,
     nonce: bytes | None = None,
     server: int = 0,
+    posted: int = 0,
 ) -> AuditReply | None:
     """The answer to a question in which each key signs for its token; None where the stream ends."""
     stream = await world.clinics[1].transport.open_stream(IDS[0], "audit")
@@ -86,6 +87,7 @@ async def ask(
         tuple(key.public for key, _ in pairs),
         signatures,
         after,
+        posted,
     )
     await stream.send(encode(question))
     raw = await stream.receive(limits.AUDIT_REPLY_BYTES_MAX)
@@ -106,9 +108,43 @@ async def test_an_owner_gets_the_records_of_her_tokens_with_the_clinics_signed_h
     assert reply is not None
     assert verify(IDS[0], HEAD, NETWORK, reply.head.body, reply.head.signature)
     body = decode(AuditHeadBody, reply.head.body, limit=limits.KIB)
-    newest = world.clinics[0].audit.chain.get(4)
-    assert newest is not None
-    assert (body.server, body.sequence, body.head) == (IDS[0], 4, record_hash(newest))
+    audit = world.clinics[0].audit
+    assert (body.server, body.sequence, body.head) == (IDS[0], 4, audit.map.root)
+    assert reply.shown is not None
+    verify_listing([ann.token], reply.records, LogHead(4, body.head), reply.shown)
+    for hidden in range(3):
+        rest = [one for at, one in enumerate(reply.records) if at != hidden]
+        with pytest.raises(FlawedLog):
+            verify_listing([ann.token], rest, LogHead(4, body.head), reply.shown)
+
+
+async def test_a_head_on_the_ledger_is_shown_also_after_a_restart_and_no_other_one(world: World) -> None:
+    ann, _ = await two_records(world)
+    clinic = world.clinics[0]
+    head = clinic.audit.post()
+    await world.finalize(signed(AuditHead(IDS[0], head.sequence, head.root), clinic.key))
+    await denied(clinic, ann.token, 2)
+    for sequence, is_shown in ((head.sequence, True), (head.sequence - 1, False), (99, False)):
+        reply = await ask(world, (ANN, ann.token), posted=sequence)
+        assert reply is not None
+        assert (reply.posted is not None) == is_shown
+    # The maps kept in memory are gone after a restart.
+    clinic.audit._maps.clear()
+    reply = await ask(world, (ANN, ann.token), posted=head.sequence)
+    assert reply is not None
+    assert reply.posted is not None
+    verify_listing([ann.token], reply.records, head, reply.posted)
+
+
+async def test_an_owner_of_what_nobody_asked_for_is_shown_that_there_is_nothing(world: World) -> None:
+    ann = await issue(world.clinics[0], 1000)
+    await world.finalize(ann.minted)
+    reply = await ask(world, (ANN, ann.token))
+    assert reply is not None
+    assert (reply.records, reply.posted) == ((), None)
+    body = decode(AuditHeadBody, reply.head.body, limit=limits.KIB)
+    assert reply.shown is not None
+    verify_listing([ann.token], (), LogHead(0, body.head), reply.shown)
 
 
 async def test_whoever_is_not_the_owner_gets_the_same_as_where_there_is_nothing(

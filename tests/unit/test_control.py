@@ -234,6 +234,7 @@ RESULTS: dict[type, control.Document] = {
             ),
         ),
         unreached=("03",),
+        logs=(control.LogItem(member="03", name="clinic-c", state="unreached"),),
     ),
 }
 
