@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from protocol import limits
 from protocol.access import VerifiedFetch
 from protocol.audit import NO_RECORD, AuditEvent, AuditRecord, record_hash
+from protocol.audit_map import AuditMap
 from protocol.codec import encode
 from protocol.errors import Malformed
 from protocol.grants import READ, WHOLE_RECORD, GrantBody, decode_grant_body
@@ -177,12 +178,13 @@ def check_log(
 ) -> set[int]:
     """A2: a log without gaps, whose intents stand with at least what was seen to leave (`sent`, bytes by
     sequence), and which agrees with what was `posted` of it. The intents that nothing closes yet."""
-    last, previous, open_intents = 0, NO_RECORD, set[int]()
+    last, previous, open_intents, entries = 0, NO_RECORD, set[int](), AuditMap()
     for record in records:
         _require("A2", (record.sequence, record.previous) == (last + 1, previous), f"a gap after {last}")
         last, previous = record.sequence, record_hash(record)
+        entries.add(record.token, previous)
         if posted is not None and posted[0] == last:
-            _require("A2", posted[1] == previous, f"entry {last} is another than was posted")
+            _require("A2", posted[1] == entries.fixed().root, f"up to entry {last} it is not as posted")
         if record.event == AuditEvent.INTENT:
             open_intents.add(last)
         elif record.event in (AuditEvent.OUTCOME, AuditEvent.RESTART):
