@@ -6,6 +6,8 @@ follows from the ledger alone.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -19,7 +21,7 @@ from node.records.copy_exchange import CopyExchange
 from node.records.vault import Vault
 from node.store import layout
 from protocol import limits
-from protocol.errors import ProtocolError, Refused, TransportError, UserError
+from protocol.errors import Code, ProtocolError, Refused, StorageError, TransportError, UserError
 from protocol.keys import PublicKey
 from protocol.state import TokenState
 from protocol.transactions import Erase, Mint, TokenId
@@ -69,9 +71,10 @@ class Copies:
 
     async def renew(self, name: TokenId, token: TokenState) -> None:
         """Drops a copy that was found damaged, and brings it from another holder."""
-        if await self._vault.delete(token.issuer, token.content.root):
-            self._due[name] = None
-            self._work.set()
+        with _later_if_full():
+            if await self._vault.delete(token.issuer, token.content.root):
+                self._due[name] = None
+                self._work.set()
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled.
@@ -137,17 +140,23 @@ class Copies:
 
     async def _tend(self, name: TokenId, token: TokenState) -> None:
         """Does what one token needs here now."""
-        is_ours = self._exchange.identity in self._exchange.holders(token)
-        is_done = True
-        if token.erased:
-            is_done = await self._end(name, token, is_ours=is_ours)
-        elif is_ours and not self._vault.holds(token.issuer, token.content.root):
-            is_done = await self._bring(name, token)
+        is_done = False
+        with _later_if_full():
+            is_done = await self._do(name, token)
         if is_done:
             self._retries.pop(name, None)
         else:
             self._defer(name)
             await trio.sleep(limits.COPY_PAUSE_S)
+
+    async def _do(self, name: TokenId, token: TokenState) -> bool:
+        """Whether all is as it should be then."""
+        is_ours = self._exchange.identity in self._exchange.holders(token)
+        if token.erased:
+            return await self._end(name, token, is_ours=is_ours)
+        if is_ours and not self._vault.holds(token.issuer, token.content.root):
+            return await self._bring(name, token)
+        return True
 
     async def _end(self, name: TokenId, token: TokenState, *, is_ours: bool) -> bool:
         """Deletes the ciphertext of an erased token and attests that it is not here; whether that is so."""
@@ -194,4 +203,16 @@ class Copies:
         self._unowned = {name: self._unowned.get(name, 0) + 1 for name in unowned}
         for (issuer, root), looks in self._unowned.items():
             if looks >= limits.UNOWNED_LOOKS:
-                await self._vault.delete(issuer, root)
+                with _later_if_full():
+                    await self._vault.delete(issuer, root)
+
+
+@contextmanager
+def _later_if_full() -> Iterator[None]:
+    """Leaves for later what a nearly full disk does not take: the clinic goes on without it."""
+    try:
+        yield
+    except StorageError as error:
+        if error.code != Code.STORE_FULL:
+            raise
+        _log.warning("copies wait for room: %s", error)

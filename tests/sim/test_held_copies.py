@@ -223,6 +223,25 @@ def test_a_copy_that_lost_a_chunk_is_found_out_and_made_whole_from_the_others() 
     play(story)
 
 
+def test_a_clinic_whose_disk_is_nearly_full_goes_on_and_has_its_copy_once_there_is_room() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first = cluster.nodes[0]
+        added = await add(first, await receive_code(someone, first), RECORD)
+        await trio.sleep(5)
+        full = holding(cluster.nodes, added.token)[-1]
+        full.crash()
+        full.disk = replace(full.disk, blobs=MemoryStore())
+        full.disk.blobs.is_full = True
+        full.start()
+        await trio.sleep(5 * MINUTE_S)
+        assert full.is_up
+        assert clinic(full).copies.missing == 1
+        full.disk.blobs.is_full = False
+        await until(lambda: full in holding(cluster.nodes, added.token), 10 * MINUTE_S)
+
+    play(story)
+
+
 def test_a_lying_source_is_passed_over_and_the_copy_comes_from_another() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         first = cluster.nodes[0]
