@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from node.clinic import Clinic
+from node.control.clinic_answers import NetworkRequest, RecordRequest, answer_clinic
 from node.control.halted import require_running
 from node.control.joining import Door, Part, apply_with, look_at_invitation
 from node.control.keeping import Keeping
 from node.control.membership import MembershipAnswers
+from node.control.patient_answers import answer_patient
 from node.control.status import (
     Self,
     applicant_status,
@@ -27,66 +29,32 @@ from node.net.offenders import Offence
 from node.net.peers import ConnectionStatus
 from protocol.blocks import Genesis
 from protocol.control import (
-    AccessList,
-    AccessShow,
     AnyRequest,
-    AuditList,
-    AuditVerify,
     BackupCreate,
     Document,
-    KeysExport,
-    KeysRefill,
     KeysRotate,
     KeysShow,
     Members,
     MembersResult,
-    MyCode,
-    MyGive,
-    MyLostPhone,
-    MyRecord,
-    MyRecords,
-    MyRecover,
-    MyShare,
-    MyShares,
-    MyStop,
-    MyTake,
-    MyTakeCode,
-    MyWho,
     NetworkApply,
-    NetworkApprove,
-    NetworkEvidence,
     NetworkInvitation,
-    NetworkInvite,
     NetworkJoin,
     NetworkJoinResult,
-    NetworkRemove,
-    NetworkSuspend,
     PageOpen,
     PeerBlock,
     Peers,
     PeersResult,
-    RecordAdd,
-    RecordGet,
-    RecordList,
-    RecordShow,
     Status,
     StatusResult,
     Stop,
     StopResult,
     StoreStat,
     StoreVerify,
-    WalletShow,
 )
 from protocol.errors import Code, UserError
 from protocol.keys import KEY_BYTES, PublicKey
 
-ClinicRequest = (
-    RecordAdd | RecordList | RecordShow | RecordGet | AccessList | AccessShow | AuditList | AuditVerify
-)
-NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
-PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
-OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
-GivingRequest = MyTakeCode | MyGive | MyTake
+DoorRequest = NetworkJoin | NetworkInvitation | NetworkApply | KeysShow | KeysRotate
 
 
 class Peerage(Protocol):
@@ -140,31 +108,11 @@ class Answers:
                 return await self._keeping().stores.verify(exchange)
             case PageOpen():
                 return await self._door.open_page()
-            case NetworkJoin() | NetworkInvitation() | NetworkApply() | KeysShow() | KeysRotate():
-                return await self._answer_door(request)
-            case (
-                NetworkInvite() | NetworkApprove() | NetworkSuspend() | NetworkRemove() | NetworkEvidence()
-            ):
-                return await _answer_member(self._clinic(), request)
-            case (
-                RecordAdd()
-                | RecordList()
-                | RecordShow()
-                | RecordGet()
-                | AccessList()
-                | AccessShow()
-                | AuditList()
-                | AuditVerify()
-            ):
-                return await _answer_clinic(self._clinic(), request, exchange)
-            case MyCode() | MyRecords() | MyRecord() | MyShare() | MyShares() | MyStop() | MyWho():
-                return await _answer_patient(self._client(), request, exchange)
-            case MyLostPhone() | MyRecover() | KeysExport() | KeysRefill() | WalletShow():
-                return await _answer_own_keys(self._client(), request)
-            case MyTakeCode() | MyGive() | MyTake():
-                return await _answer_giving(self._client(), request)
-            case _:
-                assert_never(request)
+        if isinstance(request, DoorRequest):
+            return await self._answer_door(request)
+        if isinstance(request, NetworkRequest | RecordRequest):
+            return await answer_clinic(self._clinic(), request, exchange)
+        return await answer_patient(self._client(), request, exchange)
 
     def _status(self) -> StatusResult:
         match self.joined:
@@ -222,9 +170,7 @@ class Answers:
             case _:
                 raise AssertionError("a node is a clinic, an applicant or a light client")
 
-    async def _answer_door(
-        self, request: NetworkJoin | NetworkInvitation | NetworkApply | KeysShow | KeysRotate
-    ) -> Document:
+    async def _answer_door(self, request: DoorRequest) -> Document:
         match request:
             case NetworkJoin(genesis=text):
                 return await self._join_network(read_genesis(text))
@@ -280,95 +226,6 @@ class Answers:
             raise _no_network()
         assert isinstance(self.joined.node, LightClient)
         return self.joined.node
-
-
-async def _answer_clinic(clinic: Clinic, request: ClinicRequest, exchange: Exchange) -> Document:
-    records = clinic.records
-    match request:
-        case RecordAdd():
-            return await records.issuer.add(request, exchange)
-        case RecordList():
-            return await records.records.rows(request)
-        case RecordShow():
-            return await records.records.show(request)
-        case RecordGet():
-            return await records.reader.get(request, exchange)
-        case AccessList():
-            return await records.access.rows(request)
-        case AccessShow():
-            return await records.access.show(request)
-        case AuditList():
-            return await records.audit_views.rows(request)
-        case AuditVerify():
-            return await records.audit_views.verify(request)
-        case _:
-            assert_never(request)
-
-
-async def _answer_member(clinic: Clinic, request: NetworkRequest) -> Document:
-    answers = MembershipAnswers(clinic)
-    match request:
-        case NetworkInvite():
-            return answers.invite(request)
-        case NetworkApprove():
-            return await answers.approve(request)
-        case NetworkSuspend():
-            return await answers.suspend(request)
-        case NetworkRemove():
-            return await answers.remove(request)
-        case NetworkEvidence():
-            return answers.evidence(request)
-        case _:
-            assert_never(request)
-
-
-async def _answer_patient(client: LightClient, request: PatientRequest, exchange: Exchange) -> Document:
-    my = client.my
-    match request:
-        case MyCode():
-            return await my.code(request)
-        case MyRecords():
-            return await my.records()
-        case MyRecord():
-            return await my.record(request, exchange.write_data)
-        case MyShare():
-            return await my.share(request)
-        case MyShares():
-            return await my.shares()
-        case MyStop():
-            return await my.stop(request)
-        case MyWho():
-            return await my.who(request)
-        case _:
-            assert_never(request)
-
-
-async def _answer_own_keys(client: LightClient, request: OwnKeysRequest) -> Document:
-    match request:
-        case MyLostPhone():
-            return await client.own_keys.lost_phone(request)
-        case MyRecover():
-            return await client.own_keys.recover(request)
-        case KeysRefill():
-            return await client.own_keys.refill(request)
-        case KeysExport():
-            return client.own_keys.export(request)
-        case WalletShow():
-            return client.own_keys.show()
-        case _:
-            assert_never(request)
-
-
-async def _answer_giving(client: LightClient, request: GivingRequest) -> Document:
-    match request:
-        case MyTakeCode():
-            return client.giving.take_code(request)
-        case MyGive():
-            return await client.giving.give(request)
-        case MyTake():
-            return await client.giving.take(request)
-        case _:
-            assert_never(request)
 
 
 def _no_network() -> UserError:

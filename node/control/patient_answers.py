@@ -1,0 +1,90 @@
+"""The answers that only a patient's light client gives."""
+
+from typing import assert_never
+
+from node.exchange import Exchange
+from node.light.client import LightClient
+from node.light.giving import Giving
+from node.light.my import My
+from node.light.own_keys import OwnKeys
+from protocol.control import (
+    Document,
+    KeysExport,
+    KeysRefill,
+    MyCode,
+    MyGive,
+    MyLostPhone,
+    MyRecord,
+    MyRecords,
+    MyRecover,
+    MyShare,
+    MyShares,
+    MyStop,
+    MyTake,
+    MyTakeCode,
+    MyWho,
+    WalletShow,
+)
+
+PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
+OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
+GivingRequest = MyTakeCode | MyGive | MyTake
+
+
+async def answer_patient(
+    client: LightClient, request: PatientRequest | OwnKeysRequest | GivingRequest, exchange: Exchange
+) -> Document:
+    """Raises UserError, with what to do next."""
+    if isinstance(request, OwnKeysRequest):
+        return await _answer_own_keys(client.own_keys, request)
+    if isinstance(request, GivingRequest):
+        return await _answer_giving(client.giving, request)
+    return await _answer_my(client.my, request, exchange)
+
+
+async def _answer_my(my: My, request: PatientRequest, exchange: Exchange) -> Document:
+    match request:
+        case MyCode():
+            return await my.code(request)
+        case MyRecords():
+            return await my.records()
+        case MyRecord():
+            return await my.record(request, exchange.write_data)
+        case MyShare():
+            return await my.share(request)
+        case MyShares():
+            return await my.shares()
+        case MyStop():
+            return await my.stop(request)
+        case MyWho():
+            return await my.who(request)
+        case _:
+            assert_never(request)
+
+
+async def _answer_own_keys(own_keys: OwnKeys, request: OwnKeysRequest) -> Document:
+    match request:
+        case MyLostPhone():
+            return await own_keys.lost_phone(request)
+        case MyRecover():
+            return await own_keys.recover(request)
+        case KeysRefill():
+            return await own_keys.refill(request)
+        case KeysExport():
+            return own_keys.export(request)
+        case WalletShow():
+            return own_keys.show()
+        case _:
+            assert_never(request)
+
+
+async def _answer_giving(giving: Giving, request: GivingRequest) -> Document:
+    match request:
+        case MyTakeCode():
+            return giving.take_code(request)
+        case MyGive():
+            return await giving.give(request)
+        case MyTake():
+            return await giving.take(request)
+        case _:
+            assert_never(request)
