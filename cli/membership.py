@@ -23,7 +23,7 @@ from protocol.control import (
     NetworkRemove,
     NetworkSuspend,
 )
-from protocol.control.requests import SuspendReason
+from protocol.control.asking import SuspendReason
 from protocol.errors import Code, UserError
 
 _ANSWER_S = 60.0

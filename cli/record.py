@@ -20,7 +20,7 @@ from protocol.control import (
     RecordList,
     RecordShow,
 )
-from protocol.control.requests import RecordType
+from protocol.control.asking import RecordType
 from protocol.errors import ChartmeshError, Code, UserError
 
 _COMPLETE_S = 1.0

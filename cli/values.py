@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from cli.settings import Settings
 from protocol import limits
-from protocol.control.requests import ID_PREFIX_CHARS_MIN
+from protocol.control.asking import ID_PREFIX_CHARS_MIN
 from protocol.errors import ChartmeshError, Code, UserError
 
 UNIT_MS = {

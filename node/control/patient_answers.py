@@ -23,17 +23,16 @@ from protocol.control import (
     MyTake,
     MyTakeCode,
     MyWho,
+    PatientRequest,
     WalletShow,
 )
 
-PatientRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
+MyRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
 GivingRequest = MyTakeCode | MyGive | MyTake
 
 
-async def answer_patient(
-    client: LightClient, request: PatientRequest | OwnKeysRequest | GivingRequest, exchange: Exchange
-) -> Document:
+async def answer_patient(client: LightClient, request: PatientRequest, exchange: Exchange) -> Document:
     """Raises UserError, with what to do next."""
     if isinstance(request, OwnKeysRequest):
         return await _answer_own_keys(client.own_keys, request)
@@ -42,7 +41,7 @@ async def answer_patient(
     return await _answer_my(client.my, request, exchange)
 
 
-async def _answer_my(my: My, request: PatientRequest, exchange: Exchange) -> Document:
+async def _answer_my(my: My, request: MyRequest, exchange: Exchange) -> Document:
     match request:
         case MyCode():
             return await my.code(request)

@@ -2,7 +2,8 @@
 
 results    what the daemon answers; each JSON document is what `--json` prints; those about the
            membership are in `membership`
-requests   what the CLI asks; each names its result type
+requests   what the CLI asks; each names its result type; of a patient: `patient_requests`, answered with
+           `patient_results`; what they are made of is in `asking`
 keeping    what the daemon answers about its databases and backups
 page       what the daemon answers about its page
 wallet     what a patient's daemon answers about her keys
@@ -14,6 +15,10 @@ progress and, where the request yields content, DATA frames and one END; last co
 with the result or an error. A client that closes its end early cancels the request.
 """
 
+from protocol.control.asking import (
+    Ask,
+    GiveReason,
+)
 from protocol.control.frames import (
     HEADER_BYTES,
     SOCKET_NAME,
@@ -49,20 +54,9 @@ from protocol.control.membership import (
     NetworkJoinResult,
 )
 from protocol.control.page import PageOpenResult
-from protocol.control.requests import (
-    AccessList,
-    AccessShow,
-    AnyRequest,
-    Ask,
-    AuditList,
-    AuditVerify,
-    BackupCreate,
-    GiveReason,
+from protocol.control.patient_requests import (
     KeysExport,
     KeysRefill,
-    KeysRotate,
-    KeysShow,
-    Members,
     MyCode,
     MyGive,
     MyLostPhone,
@@ -75,6 +69,31 @@ from protocol.control.requests import (
     MyTake,
     MyTakeCode,
     MyWho,
+    PatientRequest,
+    WalletShow,
+)
+from protocol.control.patient_results import (
+    AccessItem,
+    LogItem,
+    MyCodeResult,
+    MyRecordItem,
+    MyRecordsResult,
+    MyShareResult,
+    MySharesResult,
+    MyStopResult,
+    MyWhoResult,
+    Stopped,
+)
+from protocol.control.requests import (
+    AccessList,
+    AccessShow,
+    AnyRequest,
+    AuditList,
+    AuditVerify,
+    BackupCreate,
+    KeysRotate,
+    KeysShow,
+    Members,
     NetworkApply,
     NetworkApprove,
     NetworkEvidence,
@@ -94,12 +113,10 @@ from protocol.control.requests import (
     Stop,
     StoreStat,
     StoreVerify,
-    WalletShow,
     result_of,
     takes_content,
 )
 from protocol.control.results import (
-    AccessItem,
     AccessListResult,
     AccessShowResult,
     AuditItem,
@@ -109,14 +126,6 @@ from protocol.control.results import (
     Document,
     ErrorReply,
     GrantItem,
-    LogItem,
-    MyCodeResult,
-    MyRecordItem,
-    MyRecordsResult,
-    MyShareResult,
-    MySharesResult,
-    MyStopResult,
-    MyWhoResult,
     OffenderItem,
     PeerItem,
     PeersResult,
@@ -129,7 +138,6 @@ from protocol.control.results import (
     RecordShowResult,
     RefusalItem,
     StatusResult,
-    Stopped,
     StopResult,
 )
 from protocol.control.wallet import (
@@ -220,6 +228,7 @@ __all__ = [
     "OffenderItem",
     "PageOpen",
     "PageOpenResult",
+    "PatientRequest",
     "PeerBlock",
     "PeerItem",
     "Peers",

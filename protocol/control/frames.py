@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from protocol import limits
-from protocol.control.requests import AnyRequest, Ask, result_of
+from protocol.control.asking import Ask
+from protocol.control.requests import AnyRequest, result_of
 from protocol.control.results import Document, ErrorReply, Progress
 from protocol.errors import Code, Malformed, UserError
 

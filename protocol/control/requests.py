@@ -1,15 +1,28 @@
-"""What the CLI asks of the daemon. Every string and list has a limit; unknown fields are refused.
+"""What the CLI asks of the daemon. Every string and list has a limit; unknown fields are refused."""
 
-Ids are lower-case hex and may be any unique prefix of at least six characters. A clinic is given by
-its name or such a prefix. Times are Unix milliseconds, durations milliseconds.
-"""
+from typing import Annotated, get_args
 
-from typing import Annotated, Generic, Literal, TypeVar, get_args
-
-import msgspec
 from msgspec import Meta
 
 from protocol import limits
+from protocol.control.asking import (
+    Ask,
+    Digest,
+    Duration,
+    GrantBodyHex,
+    Id,
+    Invitation,
+    InvitationLife,
+    Moment,
+    Name,
+    Purpose,
+    R,
+    ReceiveCode,
+    RecordType,
+    Rows,
+    SuspendReason,
+    User,
+)
 from protocol.control.keeping import BackupResult, StoreStatResult, StoreVerifyResult
 from protocol.control.membership import (
     KeysResult,
@@ -21,18 +34,12 @@ from protocol.control.membership import (
     NetworkJoinResult,
 )
 from protocol.control.page import PageOpenResult
+from protocol.control.patient_requests import PatientRequest
 from protocol.control.results import (
     AccessListResult,
     AccessShowResult,
     AuditListResult,
     AuditVerifyResult,
-    Document,
-    MyCodeResult,
-    MyRecordsResult,
-    MyShareResult,
-    MySharesResult,
-    MyStopResult,
-    MyWhoResult,
     PeersResult,
     RecordAddResult,
     RecordGetResult,
@@ -41,42 +48,6 @@ from protocol.control.results import (
     StatusResult,
     StopResult,
 )
-from protocol.control.wallet import (
-    GiveResult,
-    KeysExportResult,
-    LostPhoneResult,
-    RecoverResult,
-    TakeCodeResult,
-    TakeResult,
-    WalletResult,
-)
-
-R = TypeVar("R", bound=Document)
-
-ID_PREFIX_CHARS_MIN = 6
-
-Id = Annotated[str, Meta(pattern="^[0-9a-f]+$", min_length=ID_PREFIX_CHARS_MIN, max_length=66)]
-Name = Annotated[str, Meta(min_length=1, max_length=limits.CONTROL_NAME_CHARS_MAX)]
-User = Annotated[str, Meta(min_length=1, max_length=limits.USER_CHARS_MAX)]
-Purpose = Annotated[str, Meta(pattern="^[A-Z]+$", max_length=16)]
-ReceiveCode = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
-Invitation = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-GrantBodyHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * limits.GRANT_BODY_BYTES_MAX)]
-Words = Annotated[str, Meta(min_length=1, max_length=limits.WORDS_CHARS_MAX)]
-Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
-Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
-SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
-InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
-GiveReason = Literal["estate", "guardian", "majority", "merge"]
-RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
-
-
-class Ask(
-    msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="request", forbid_unknown_fields=True
-):
-    """A request that is answered by an `R`."""
 
 
 class Status(Ask[StatusResult], frozen=True, kw_only=True, tag="status"):
@@ -236,110 +207,6 @@ class KeysRotate(Ask[KeysResult], frozen=True, kw_only=True, tag="keys-rotate"):
     """A new vote key in place of the present one."""
 
 
-class MyCode(Ask[MyCodeResult], frozen=True, kw_only=True, tag="my-code"):
-    clinic: Name
-    count: Annotated[int, Meta(ge=1, le=limits.ENROLMENTS_PER_CODE_MAX)] = 1
-
-
-class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records"):
-    pass
-
-
-class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
-    """Answered with the plaintext, then the result."""
-
-    id: Id
-
-
-class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
-    records: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=limits.KEEP_GRANTS_MAX)]
-    clinic: Name
-    for_ms: Duration
-    purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
-
-
-class MyShares(Ask[MySharesResult], frozen=True, kw_only=True, tag="my-shares"):
-    pass
-
-
-class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
-    """Ends one grant, or every one where `id` is None."""
-
-    id: Id | None
-
-
-class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
-    record: Id | None = None
-    rows: Rows = limits.CONTROL_ROWS_DEFAULT
-
-
-class MyLostPhone(Ask[LostPhoneResult], frozen=True, kw_only=True, tag="my-lost-phone"):
-    """New keys for every record; grants end but those of `keep`. `words` are the 24."""
-
-    words: Words
-    keep: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
-
-    def __repr__(self) -> str:
-        return "MyLostPhone(…)"
-
-
-class MyRecover(Ask[RecoverResult], frozen=True, kw_only=True, tag="my-recover"):
-    """Finds everything of these 24 words on the ledger."""
-
-    words: Words
-
-    def __repr__(self) -> str:
-        return "MyRecover(…)"
-
-
-class KeysRefill(Ask[WalletResult], frozen=True, kw_only=True, tag="keys-refill"):
-    """Fills a wallet's pool of one-time keys."""
-
-    words: Words
-
-    def __repr__(self) -> str:
-        return "KeysRefill(…)"
-
-
-class KeysExport(Ask[KeysExportResult], frozen=True, kw_only=True, tag="keys-export"):
-    """The 24 words, from themselves or from three sheets; or five new sheets. No device keeps them."""
-
-    words: Words
-    form: Literal["words", "sheets"]
-
-    def __repr__(self) -> str:
-        return "KeysExport(…)"
-
-
-class MyTakeCode(Ask[TakeCodeResult], frozen=True, kw_only=True, tag="my-take-code"):
-    """A code to be given a record with; `name` is what the receiver calls himself in it."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
-
-
-class MyGive(Ask[GiveResult], frozen=True, kw_only=True, tag="my-give"):
-    """A gift for a code; without `words` only what it would be."""
-
-    record: Id
-    to: ReceiveCode
-    reason: GiveReason
-    words: Words | None = None
-
-    def __repr__(self) -> str:
-        return "MyGive(…)"
-
-
-class MyTake(Ask[TakeResult], frozen=True, kw_only=True, tag="my-take"):
-    """Takes a gift if it `is_signed` by the receiver too; otherwise says what it is."""
-
-    gift: ReceiveCode
-    is_signed: bool = False
-
-
-class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
-    """What is public of a patient's wallet."""
-
-
 AnyRequest = (
     Status
     | Peers
@@ -368,21 +235,7 @@ AnyRequest = (
     | NetworkEvidence
     | KeysShow
     | KeysRotate
-    | MyCode
-    | MyRecords
-    | MyRecord
-    | MyShare
-    | MyShares
-    | MyStop
-    | MyWho
-    | MyLostPhone
-    | MyRecover
-    | KeysRefill
-    | KeysExport
-    | MyTakeCode
-    | MyGive
-    | MyTake
-    | WalletShow
+    | PatientRequest
 )
 
 

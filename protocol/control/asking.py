@@ -1,0 +1,40 @@
+"""What every request is made of: its base, and the fields that several have, each with its limit.
+
+Ids are lower-case hex and may be any unique prefix of at least six characters. A clinic is given by
+its name or such a prefix. Times are Unix milliseconds, durations milliseconds.
+"""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from protocol import limits
+from protocol.control.results import Document
+
+R = TypeVar("R", bound=Document)
+
+ID_PREFIX_CHARS_MIN = 6
+
+Id = Annotated[str, Meta(pattern="^[0-9a-f]+$", min_length=ID_PREFIX_CHARS_MIN, max_length=66)]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.CONTROL_NAME_CHARS_MAX)]
+User = Annotated[str, Meta(min_length=1, max_length=limits.USER_CHARS_MAX)]
+Purpose = Annotated[str, Meta(pattern="^[A-Z]+$", max_length=16)]
+ReceiveCode = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
+Invitation = Annotated[str, Meta(min_length=1, max_length=limits.RECEIVE_CODE_CHARS_MAX)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+GrantBodyHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * limits.GRANT_BODY_BYTES_MAX)]
+Words = Annotated[str, Meta(min_length=1, max_length=limits.WORDS_CHARS_MAX)]
+Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Duration = Annotated[int, Meta(ge=1, le=limits.GRANT_LIFE_MS_MAX)]
+Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
+SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
+InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
+GiveReason = Literal["estate", "guardian", "majority", "merge"]
+RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
+
+
+class Ask(
+    msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="request", forbid_unknown_fields=True
+):
+    """A request that is answered by an `R`."""

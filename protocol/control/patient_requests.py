@@ -1,0 +1,149 @@
+"""What the CLI asks of a patient's light client, by the rules of all requests."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from protocol import limits
+from protocol.control.asking import Ask, Duration, GiveReason, Id, Name, Purpose, ReceiveCode, Rows, Words
+from protocol.control.patient_results import (
+    MyCodeResult,
+    MyRecordsResult,
+    MyShareResult,
+    MySharesResult,
+    MyStopResult,
+    MyWhoResult,
+)
+from protocol.control.results import RecordGetResult
+from protocol.control.wallet import (
+    GiveResult,
+    KeysExportResult,
+    LostPhoneResult,
+    RecoverResult,
+    TakeCodeResult,
+    TakeResult,
+    WalletResult,
+)
+
+
+class MyCode(Ask[MyCodeResult], frozen=True, kw_only=True, tag="my-code"):
+    clinic: Name
+    count: Annotated[int, Meta(ge=1, le=limits.ENROLMENTS_PER_CODE_MAX)] = 1
+
+
+class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records"):
+    pass
+
+
+class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
+    """Answered with the plaintext, then the result."""
+
+    id: Id
+
+
+class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
+    records: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=limits.KEEP_GRANTS_MAX)]
+    clinic: Name
+    for_ms: Duration
+    purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
+
+
+class MyShares(Ask[MySharesResult], frozen=True, kw_only=True, tag="my-shares"):
+    pass
+
+
+class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
+    """Ends one grant, or every one where `id` is None."""
+
+    id: Id | None
+
+
+class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
+    record: Id | None = None
+    rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+class MyLostPhone(Ask[LostPhoneResult], frozen=True, kw_only=True, tag="my-lost-phone"):
+    """New keys for every record; grants end but those of `keep`. `words` are the 24."""
+
+    words: Words
+    keep: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
+
+    def __repr__(self) -> str:
+        return "MyLostPhone(…)"
+
+
+class MyRecover(Ask[RecoverResult], frozen=True, kw_only=True, tag="my-recover"):
+    """Finds everything of these 24 words on the ledger."""
+
+    words: Words
+
+    def __repr__(self) -> str:
+        return "MyRecover(…)"
+
+
+class KeysRefill(Ask[WalletResult], frozen=True, kw_only=True, tag="keys-refill"):
+    """Fills a wallet's pool of one-time keys."""
+
+    words: Words
+
+    def __repr__(self) -> str:
+        return "KeysRefill(…)"
+
+
+class KeysExport(Ask[KeysExportResult], frozen=True, kw_only=True, tag="keys-export"):
+    """The 24 words, from themselves or from three sheets; or five new sheets. No device keeps them."""
+
+    words: Words
+    form: Literal["words", "sheets"]
+
+    def __repr__(self) -> str:
+        return "KeysExport(…)"
+
+
+class MyTakeCode(Ask[TakeCodeResult], frozen=True, kw_only=True, tag="my-take-code"):
+    """A code to be given a record with; `name` is what the receiver calls himself in it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+
+
+class MyGive(Ask[GiveResult], frozen=True, kw_only=True, tag="my-give"):
+    """A gift for a code; without `words` only what it would be."""
+
+    record: Id
+    to: ReceiveCode
+    reason: GiveReason
+    words: Words | None = None
+
+    def __repr__(self) -> str:
+        return "MyGive(…)"
+
+
+class MyTake(Ask[TakeResult], frozen=True, kw_only=True, tag="my-take"):
+    """Takes a gift if it `is_signed` by the receiver too; otherwise says what it is."""
+
+    gift: ReceiveCode
+    is_signed: bool = False
+
+
+class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
+    """What is public of a patient's wallet."""
+
+
+PatientRequest = (
+    MyCode
+    | MyRecords
+    | MyRecord
+    | MyShare
+    | MyShares
+    | MyStop
+    | MyWho
+    | MyLostPhone
+    | MyRecover
+    | KeysRefill
+    | KeysExport
+    | MyTakeCode
+    | MyGive
+    | MyTake
+    | WalletShow
+)

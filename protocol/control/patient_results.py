@@ -1,0 +1,109 @@
+"""What a patient's light client answers, by the rules of all results."""
+
+from protocol.control.results import Document, GrantItem, Item
+
+
+class MyCodeResult(Document, frozen=True, kw_only=True):
+    code: str
+    clinic: str = ""
+    clinic_name: str = ""
+    count: int = 1
+    not_after: str | None = None
+
+
+class MyRecordItem(Item, frozen=True, kw_only=True):
+    """`grants` are the live ones: who can see this record. `prior` is the record that it amends, and
+    `amended_by` the newest that amends it: together they are one record with a history.
+    """
+
+    token: str
+    issuer: str
+    time: str
+    title: str
+    type: str
+    size: int
+    grants: tuple[GrantItem, ...]
+    issuer_name: str = ""
+    prior: str = ""
+    amended_by: str = ""
+
+
+class MyRecordsResult(Document, frozen=True, kw_only=True):
+    records: tuple[MyRecordItem, ...]
+
+
+class MyShareResult(Document, frozen=True, kw_only=True):
+    grants: tuple[GrantItem, ...]
+
+
+class MySharesResult(Document, frozen=True, kw_only=True):
+    grants: tuple[GrantItem, ...]
+
+
+class Stopped(Document, frozen=True, kw_only=True):
+    """One grant ended. `unreached` members stop within `bound_s` of `final`, by staleness."""
+
+    grant: str
+    final: bool
+    stopped_at: tuple[str, ...]
+    unreached: tuple[str, ...]
+    bound_s: int
+    token: str = ""
+    grantee_name: str = ""
+
+
+class MyStopResult(Document, frozen=True, kw_only=True):
+    """One document a grant; the CLI prints each on its own line."""
+
+    stops: tuple[Stopped, ...]
+
+
+class AccessItem(Item, frozen=True, kw_only=True):
+    """One access to a record of ours. `member` is the clinic that read or asked, `user` the human.
+
+    `server` is the clinic whose audit log tells it; `outcome` is `served` or `refused`. `is_proven`: the
+    reader's signed request says the same. `is_posted`: it is under the head on the ledger, so that it can
+    neither be changed nor taken out any more. `count` is how many refusals this stands for.
+    """
+
+    time: str
+    member: str
+    user: str
+    purpose: str
+    grant: str | None
+    token: str
+    outcome: str
+    bytes: int
+    member_name: str = ""
+    server: str = ""
+    server_name: str = ""
+    title: str = ""
+    is_proven: bool = False
+    is_posted: bool = False
+    count: int = 1
+
+
+class LogItem(Item, frozen=True, kw_only=True):
+    """What a clinic's list is worth.
+
+    `state` is `proven` (whole under the head that it posted to the ledger, of its first `posted` entries),
+    `not-posted` (whole under the head that it signed; none is on the ledger yet), `unreached`, or what is
+    wrong with it: `changed`, `cut`, `forked` or `unproven`.
+    """
+
+    member: str
+    name: str
+    state: str
+    posted: int = 0
+    posted_time: str | None = None
+
+
+class MyWhoResult(Document, frozen=True, kw_only=True):
+    """Newest first. `unreached` are the clinics whose logs are missing from this answer; `flawed` counts
+    those of `logs` with which something is wrong."""
+
+    accesses: tuple[AccessItem, ...]
+    unreached: tuple[str, ...] = ()
+    more: bool = False
+    logs: tuple[LogItem, ...] = ()
+    flawed: int = 0
