@@ -47,7 +47,7 @@ def record() -> None:
 @click.option(
     "--type",
     "kind",
-    type=click.Choice(["auto", "fhir", "dicom", "cda", "pdf"]),
+    type=click.Choice(["auto", "fhir", "dicom", "cda", "hl7v2", "pdf", "image", "other"]),
     default="auto",
     show_default=True,
 )

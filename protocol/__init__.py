@@ -15,6 +15,7 @@ ballot · tally · certificates · pace · step · consensus
 mempool · tree              what waits, and blocks above the newest final one
 purposes · grants · access  HL7 purposes, what a patient allows, and the one function that decides
 blobs · placement · records ciphertext in verified chunks, who holds it, what kind of record it is
+study                       many files as one record, so that one can be had without the rest
 wallet · codes · armour     a patient's keys from 24 words, receive codes, text for files people pass on
 audit                       the chained record of who read what
 control · exits             the contract between the CLI and the daemon, and its exit statuses

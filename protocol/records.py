@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from protocol import limits
+from protocol.study import MAGIC as _STUDY_PREFIX
 
 SNIFF_BYTES_MAX: Final = 64 * limits.KIB
 
@@ -17,8 +18,11 @@ class RecordType(StrEnum):
 
     FHIR = "fhir"
     DICOM = "dicom"
+    STUDY = "study"
     CDA = "cda"
+    HL7V2 = "hl7v2"
     PDF = "pdf"
+    IMAGE = "image"
     OTHER = "other"
 
 
@@ -30,11 +34,29 @@ _DICOM_BARE_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 _DICOM_NAMES: Final = (".dcm", ".dicom")
 # Readers accept the PDF header anywhere in the first KiB (ISO 32000-1, annex H.3.4.1).
 _PDF_PREFIX: Final = b"%PDF-"
+# PNG, JPEG, GIF, TIFF of either byte order, JPEG 2000; WebP and HEIF say it a few bytes later.
+_IMAGE_STARTS: Final = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\x00",
+    b"MM\x00*",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+)
+_IMAGE_LATER: Final = (
+    (b"RIFF", b"WEBP", 8),
+    (b"\x00\x00\x00", b"ftypheic", 4),
+    (b"\x00\x00\x00", b"ftypmif1", 4),
+)
 
 _FHIR_JSON: Final = re.compile(r'"resourceType"\s{0,64}:\s{0,64}"[A-Z]')
 _FHIR_NAMESPACE: Final = "http://hl7.org/fhir"
 _CDA_NAMESPACE: Final = "urn:hl7-org:v3"
 _NAMESPACE: Final = re.compile(r"""xmlns(?::[\w.-]{1,64})?\s{0,64}=\s{0,64}["']([^"']{1,256})["']""")
+# HL7 v2.5.1 §2.14: a message, a batch or a file of them begins with the characters that part its fields,
+# perhaps behind the byte that begins a block of MLLP.
+_HL7V2: Final = re.compile(r"\x0b?(?:MSH|BHS|FHS)([^\w\s])[^\w\s]{3,5}\1")
 _SPACE: Final = re.compile(r"\s*")
 
 
@@ -46,7 +68,13 @@ def recognise(first_bytes: bytes, name: str) -> RecordType:
     start = bytes(first_bytes[:SNIFF_BYTES_MAX])
     if start.startswith(_DICOM_PREFIX, _DICOM_PREFIX_AT):
         return RecordType.DICOM
+    if start.startswith(_STUDY_PREFIX):
+        return RecordType.STUDY
+    if _is_image(start):
+        return RecordType.IMAGE
     text = _text(start)
+    if _HL7V2.match(text):
+        return RecordType.HL7V2
     if text.startswith("{") and _FHIR_JSON.search(text):
         return RecordType.FHIR
     if text.startswith("<"):
@@ -58,6 +86,11 @@ def recognise(first_bytes: bytes, name: str) -> RecordType:
     if name.lower().endswith(_DICOM_NAMES) and start.startswith(_DICOM_BARE_STARTS):
         return RecordType.DICOM
     return RecordType.OTHER
+
+
+def _is_image(start: bytes) -> bool:
+    later = any(start.startswith(first) and start.startswith(then, at) for first, then, at in _IMAGE_LATER)
+    return later or start.startswith(_IMAGE_STARTS)
 
 
 def _text(start: bytes) -> str:

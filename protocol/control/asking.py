@@ -31,7 +31,7 @@ Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
 SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
 InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
 GiveReason = Literal["estate", "guardian", "majority", "merge"]
-RecordType = Literal["auto", "fhir", "dicom", "cda", "pdf"]
+RecordType = Literal["auto", "fhir", "dicom", "cda", "hl7v2", "pdf", "image", "other"]
 
 
 class Ask(

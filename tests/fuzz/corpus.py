@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.fuzz.doors import CHECKED, DECODERS, JSON, TEXTS, Door
+from tests.fuzz.doors import CHECKED, DECODERS, FRAMED, JSON, TEXTS, Door
 from tests.fuzz.mutate import everywhere, mutate
 
 FILE: Final = Path(__file__).parent / "corpus.tsv"
-DOORS: Final = [*DECODERS, *CHECKED, *TEXTS, JSON[0]]
+DOORS: Final = [*DECODERS, *CHECKED, *FRAMED, *TEXTS, JSON[0]]
 _SEED: Final = "corpus"
 _TRIES: Final = 1500
 _BYTES_MAX: Final = 300

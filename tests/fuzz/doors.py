@@ -63,7 +63,7 @@ from protocol.transactions import (
     verify_transaction,
 )
 from protocol.two_chains import decode_two_chains
-from tests.fuzz import boxes, gifts
+from tests.fuzz import boxes, gifts, studies
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
@@ -391,5 +391,6 @@ DECODERS: Final = [
     ),
 ]
 
+FRAMED: Final = [Door(name, read, made, name) for name, read, made in studies.DOORS]
 BINARY: Final = [*DECODERS, *CHECKED, *map(_typed, wire_types())]
-ALL: Final = [*BINARY, *TEXTS, *JSON]
+ALL: Final = [*BINARY, *FRAMED, *TEXTS, *JSON]
