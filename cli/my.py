@@ -10,13 +10,14 @@ from cli.client import call
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.receive import check_output, receive
+from cli.requests import approve, decline, requests
 from cli.settings import Settings, pass_settings, starting_options
+from cli.sharing import note_ending, print_shared, reader
 from cli.values import DurationParam, IdParam, parse_purpose, rows_option
 from cli.wallet import lost_phone, recover
 from protocol import exits, limits
 from protocol.control import (
     AccessItem,
-    GrantItem,
     MyCode,
     MyRecord,
     MyRecordItem,
@@ -58,6 +59,9 @@ my.add_command(give)
 my.add_command(take)
 my.add_command(lost_phone)
 my.add_command(recover)
+my.add_command(requests)
+my.add_command(approve)
+my.add_command(decline)
 
 
 @my.command()
@@ -100,7 +104,7 @@ def records(settings: Settings) -> None:
                 one.type,
                 render.size(one.size),
                 f"  before: {one.title}" if is_earlier else one.title,
-                ", ".join(_reader(grant) for grant in one.grants) or "only you",
+                ", ".join(reader(grant) for grant in one.grants) or "only you",
             )
             for one, is_earlier in _with_history(result.records)
         ),
@@ -140,12 +144,8 @@ def share(
     result = call_started(settings, request)
     if settings.is_json:
         render.document(result)
-    for one in () if settings.is_json else result.grants:
-        state = "" if one.final else " (accepted, not final yet)"
-        render.say(
-            f"{_reader(one)} can read {render.short(one.token)} until {render.when(one.not_after)}{state}. "
-            f"Stop with: chartmesh my stop {render.short(one.grant)}{settings.place.flags}"
-        )
+    else:
+        print_shared(settings, result.grants)
     return exits.DONE if all(one.final for one in result.grants) else exits.NOT_FINAL
 
 
@@ -164,7 +164,7 @@ def shares(settings: Settings) -> None:
             (
                 render.short(one.grant),
                 render.short(one.token),
-                _reader(one),
+                reader(one),
                 ", ".join(one.purposes),
                 render.when(one.not_after),
                 one.state,
@@ -174,6 +174,7 @@ def shares(settings: Settings) -> None:
         ),
         empty="you share nothing",
     )
+    note_ending(settings, result.grants)
 
 
 @my.command()
@@ -228,10 +229,6 @@ def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordIte
             while earlier is not None and earlier.amended_by == newer.token:
                 yield earlier, True
                 newer, earlier = earlier, known.get(earlier.prior)
-
-
-def _reader(one: GrantItem) -> str:
-    return render.named(one.grantee_name, one.grantee)
 
 
 def _print_stopped(one: Stopped) -> None:

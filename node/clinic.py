@@ -58,6 +58,7 @@ class Clinic:
             entropy=ports.entropy,
             join=self.members.invites.join,
             registered=self.records.inbox.registered,
+            asked=self.records.asked,
         )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -8,13 +8,14 @@ gave what.
 """
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from protocol import limits
 from protocol.codec import HASH_BYTES, Wire, decode, digest, encode
 from protocol.errors import Malformed
-from protocol.keys import SEAL_OVERHEAD_BYTES, OpeningKey, PublicKey, SealKey, is_public_key, seal
+from protocol.keys import OpeningKey, PublicKey, SealKey, is_public_key, seal
 from protocol.limits import NetworkLimits
+from protocol.padded import open_padded, padded
 from protocol.purposes import is_purpose
 from protocol.transactions import GrantId, TokenId
 
@@ -31,9 +32,6 @@ _BREAK_GLASS_PURPOSE: Final = "BTG"
 _GRANT_PAD_BYTES: Final = 512
 _BODY_PAD_BYTES: Final = 256
 _KEY_PAD_BYTES: Final = 256
-_PAD_START: Final = b"\x80"
-
-T = TypeVar("T")
 
 
 class GrantBody(Wire, frozen=True):
@@ -159,10 +157,10 @@ def seal_grant(
     check_grant_body(body, network_limits)
     _check_sealed(content_key, label)
     raw = encode(body)
-    sealed = _pad(encode(SealedGrant(raw, content_key, label)), _GRANT_PAD_BYTES)
+    sealed = padded(SealedGrant(raw, content_key, label), _GRANT_PAD_BYTES)
     boxes = GrantBoxes(
         seal(to, sealed, entropy=entropy),
-        seal(owner, _pad(raw, _BODY_PAD_BYTES), entropy=digest("owner-box", entropy)),
+        seal(owner, padded(body, _BODY_PAD_BYTES), entropy=digest("owner-box", entropy)),
     )
     return grant_id(raw), encode(boxes)
 
@@ -175,7 +173,7 @@ def open_grant(opening_key: OpeningKey, sealed: bytes, network_limits: NetworkLi
     boxes = _boxes(sealed)
     opened = None
     if boxes is not None:
-        opened = _open_padded(SealedGrant, opening_key, boxes.grantee, _GRANT_PAD_BYTES)
+        opened = open_padded(SealedGrant, opening_key, boxes.grantee, _GRANT_PAD_BYTES)
     if opened is None:
         return None
     try:
@@ -194,7 +192,7 @@ def owner_box(sealed: bytes) -> bytes:
 def open_owner_box(opening_key: OpeningKey, box: bytes, network_limits: NetworkLimits) -> bytes | None:
     """The encoded GrantBody in an owner's box, or None: not for this key, or no body that a holder would
     honour. The caller compares its hash with the grant's id."""
-    opened = _open_padded(GrantBody, opening_key, box, _BODY_PAD_BYTES)
+    opened = open_padded(GrantBody, opening_key, box, _BODY_PAD_BYTES)
     if opened is None:
         return None
     try:
@@ -210,12 +208,12 @@ def seal_key(content_key: bytes, label: RecordLabel, *, to: SealKey, entropy: by
     `entropy` is 32 fresh random bytes. Raises Malformed where a field is out of its limits.
     """
     _check_sealed(content_key, label)
-    return seal(to, _pad(encode(SealedKey(content_key, label)), _KEY_PAD_BYTES), entropy=entropy)
+    return seal(to, padded(SealedKey(content_key, label), _KEY_PAD_BYTES), entropy=entropy)
 
 
 def open_key(opening_key: OpeningKey, sealed: bytes) -> SealedKey | None:
     """The content key and label in `sealed`, or None where it is not for this key or not of this form."""
-    opened = _open_padded(SealedKey, opening_key, sealed, _KEY_PAD_BYTES)
+    opened = open_padded(SealedKey, opening_key, sealed, _KEY_PAD_BYTES)
     if opened is None:
         return None
     try:
@@ -235,25 +233,6 @@ def _boxes(sealed: bytes) -> GrantBoxes | None:
         return decode(GrantBoxes, sealed, limit=limits.SEALED_BYTES_MAX)
     except Malformed:
         return None
-
-
-def _open_padded(kind: type[T], opening_key: OpeningKey, sealed: bytes, unit: int) -> T | None:
-    padded = opening_key.open(sealed)
-    if padded is None:
-        return None
-    raw = padded.rpartition(_PAD_START)[0]
-    if _pad(raw, unit) != padded:
-        return None
-    try:
-        return decode(kind, raw, limit=limits.SEALED_BYTES_MAX)
-    except Malformed:
-        return None
-
-
-def _pad(raw: bytes, unit: int) -> bytes:
-    """ISO/IEC 7816-4 padding, so that the sealed box is a multiple of `unit` bytes long."""
-    marked = raw + _PAD_START
-    return marked + bytes(-(len(marked) + SEAL_OVERHEAD_BYTES) % unit)
 
 
 def _require_words(words: tuple[str, ...], count_max: int, name: str) -> None:

@@ -103,6 +103,18 @@ KEY_SKIP = 128  # indices that a device leaves out after a restore: the lost one
 LOOKUP_CLINICS_MAX = 2  # asked about one key, where all is well
 RECORDS_LOOKED_AFTER = 8  # of those known, looked up again each time: another device may have changed them
 
+# What clinics ask patients for.
+REQUEST_BYTES_MAX = 2 * KIB  # of the body of an access request
+REQUEST_TOKENS_MAX = 16  # records that one names
+REQUEST_LIFE_MS = 14 * DAY_MS  # that one stands, unless its maker says otherwise
+REQUEST_LIFE_MS_MAX = 90 * DAY_MS
+REQUESTS_WAITING_MAX = 1_024  # of one clinic, not answered and not lapsed
+REQUESTS_PER_KEY_MAX = 8  # of those, to the holder of one key
+REQUESTS_REPLY_MAX = 64  # told in one reply
+REQUESTS_PER_ASKER_MAX = 32  # of one clinic, that wait on a patient's device: the rest is not taken
+REQUEST_KEPT_MS = 30 * DAY_MS  # that a clinic still lists one which lapsed
+EXPIRING_MS = 7 * DAY_MS  # before its end a grant is said to run out
+
 # Blobs on their way, and what is written down about them.
 RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB
 SYNC_BYTES = 16 * MIB  # of ciphertext, at most, that a power cut may take back

@@ -18,7 +18,7 @@ from node.bench.chain import ChainMaker, MadeBlock
 from node.bench.founders import Founders, found
 from node.bench.load import CONNECTED_S
 from node.bench.workload import seed
-from node.chain.gateway import Gateway
+from node.chain.gateway import Gateway, NothingAsked
 from node.chain.ledger import ExecutedBlock, Ledger
 from node.chain.services import LedgerServices
 from node.config import Clinic
@@ -175,6 +175,7 @@ def _serve(services: LedgerServices) -> None:
         entropy=services.ports.entropy,
         join=lambda peer, request: JoinReply(False, False, 0, 0),
         registered=_no_grants,
+        asked=NothingAsked(),
     )
 
 

@@ -5,6 +5,7 @@ belongs to an owner is shown only under the owner key's signature, and to others
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import trio
 
@@ -16,6 +17,7 @@ from node.nonces import StreamNonce
 from node.ports import Entropy, Stream, Transport
 from node.rpc import answer_frames
 from protocol import limits
+from protocol.access_requests import RequestId
 from protocol.blocks import Block, BlockHash, Header, NetworkId, block_hash
 from protocol.chain import transaction_tree
 from protocol.codec import encode
@@ -24,6 +26,8 @@ from protocol.keys import PublicKey
 from protocol.merkle import Tree
 from protocol.messages.light import (
     HEADERS_MAX,
+    AnswerReply,
+    AnswerRequest,
     GenesisReply,
     GenesisRequest,
     GrantsReply,
@@ -47,6 +51,9 @@ from protocol.messages.light import (
     RollRequest,
     RouteReply,
     RouteRequest,
+    Waiting,
+    WaitingReply,
+    WaitingRequest,
     decode_light_question,
     verify_owned,
 )
@@ -66,6 +73,24 @@ Join = Callable[[PublicKey, JoinRequest], JoinReply]
 """How far a clinic's request to be admitted is."""
 
 
+class Asked(Protocol):
+    """The access requests that this clinic made: see `node.records.asked`."""
+
+    def waiting_for(self, key: PublicKey) -> Sequence[Waiting]: ...
+
+    def take_answer(self, name: RequestId, *, is_approved: bool, signature: bytes) -> bool: ...
+
+
+class NothingAsked:
+    """The requests of a node that asks patients for nothing."""
+
+    def waiting_for(self, key: PublicKey) -> Sequence[Waiting]:
+        return ()
+
+    def take_answer(self, name: RequestId, *, is_approved: bool, signature: bytes) -> bool:
+        return False
+
+
 class Gateway:
     """Serves the `light` and `submit` protocols."""
 
@@ -79,10 +104,11 @@ class Gateway:
         entropy: Entropy,
         join: Join,
         registered: Registered,
+        asked: Asked,
     ) -> None:
         self._server, self._ledger, self._submissions = transport.identity, ledger, submissions
         self._network, self._entropy, self._join = network, entropy, join
-        self._registered = registered
+        self._registered, self._asked = registered, asked
         self._recent: dict[int, _Hashed] = {}
         transport.serve(LIGHT, self._serve_light, strangers=True)
         transport.serve(SUBMIT, self._serve_submit, strangers=True)
@@ -123,6 +149,12 @@ class Gateway:
                 case GrantsRequest() as request:
                     nonce.spend(request.nonce)
                     return encode(await self._grants(request))
+                case WaitingRequest() as request:
+                    nonce.spend(request.nonce)
+                    return encode(await self._waiting(request))
+                case AnswerRequest(name, is_approved, signature):
+                    taken = self._asked.take_answer(name, is_approved=is_approved, signature=signature)
+                    return encode(AnswerReply(taken))
                 case JoinRequest() as request:
                     return encode(self._join(peer, request))
 
@@ -141,6 +173,16 @@ class Gateway:
         return await owner_copies(
             self._ledger, self._registered, request, server=self._server, network=self._network
         )
+
+    async def _waiting(self, request: WaitingRequest) -> WaitingReply:
+        """What waits for those of the keys that signed."""
+        proof = OwnedProof(self._server, request.nonce)
+        waiting: list[Waiting] = []
+        for key, signature in zip(request.keys, request.signatures, strict=True):
+            await trio.lowlevel.checkpoint()
+            if verify_owned(proof, key, signature, self._network):
+                waiting.extend(self._asked.waiting_for(key))
+        return WaitingReply(tuple(waiting[: limits.REQUESTS_REPLY_MAX]))
 
     async def _headers(self, height: int, wait_ms: int) -> HeadersReply:
         with trio.move_on_after(wait_ms / 1000):

@@ -7,6 +7,7 @@ from node.control.membership import MembershipAnswers
 from node.exchange import Exchange
 from node.records.services import RecordServices
 from protocol.control import (
+    AccessAsk,
     AccessList,
     AccessShow,
     AuditList,
@@ -23,9 +24,8 @@ from protocol.control import (
     RecordShow,
 )
 
-RecordRequest = (
-    RecordAdd | RecordList | RecordShow | RecordGet | AccessList | AccessShow | AuditList | AuditVerify
-)
+AccessRequest = AccessAsk | AccessList | AccessShow
+RecordRequest = RecordAdd | RecordList | RecordShow | RecordGet | AccessRequest | AuditList | AuditVerify
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 
 
@@ -48,6 +48,8 @@ async def _answer_records(records: RecordServices, request: RecordRequest, excha
             return await records.records.show(request)
         case RecordGet():
             return await records.reader.get(request, exchange)
+        case AccessAsk():
+            return await records.asking.ask(request)
         case AccessList():
             return await records.access.rows(request)
         case AccessShow():

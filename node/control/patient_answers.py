@@ -7,16 +7,20 @@ from node.light.client import LightClient
 from node.light.giving import Giving
 from node.light.my import My
 from node.light.own_keys import OwnKeys
+from node.light.requests import Requests
 from protocol.control import (
     Document,
     KeysExport,
     KeysRefill,
+    MyApprove,
     MyCode,
+    MyDecline,
     MyGive,
     MyLostPhone,
     MyRecord,
     MyRecords,
     MyRecover,
+    MyRequests,
     MyShare,
     MyShares,
     MyStop,
@@ -29,6 +33,7 @@ from protocol.control import (
 
 MyRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
+AskedRequest = MyRequests | MyApprove | MyDecline
 GivingRequest = MyTakeCode | MyGive | MyTake
 
 
@@ -38,6 +43,8 @@ async def answer_patient(client: LightClient, request: PatientRequest, exchange:
         return await _answer_own_keys(client.own_keys, request)
     if isinstance(request, GivingRequest):
         return await _answer_giving(client.giving, request)
+    if isinstance(request, AskedRequest):
+        return await _answer_asked(client.requests, request)
     return await _answer_my(client.my, request, exchange)
 
 
@@ -73,6 +80,18 @@ async def _answer_own_keys(own_keys: OwnKeys, request: OwnKeysRequest) -> Docume
             return own_keys.export(request)
         case WalletShow():
             return own_keys.show()
+        case _:
+            assert_never(request)
+
+
+async def _answer_asked(requests: Requests, request: AskedRequest) -> Document:
+    match request:
+        case MyRequests():
+            return await requests.rows()
+        case MyApprove():
+            return await requests.approve(request)
+        case MyDecline():
+            return await requests.decline(request)
         case _:
             assert_never(request)
 

@@ -5,10 +5,12 @@ import trio
 from node.dialling import Dialling
 from node.keystore import WalletKeys
 from node.light.clinics import Clinics
+from node.light.collecting import Collecting
 from node.light.discovery import Discovery
 from node.light.given import GivenGrants
 from node.light.giving import Giving
 from node.light.headers import LightChain
+from node.light.known_requests import KnownRequests
 from node.light.logs import Logs
 from node.light.lookups import Lookups
 from node.light.members import Members, load_members
@@ -16,6 +18,7 @@ from node.light.my import My
 from node.light.own_keys import OwnKeys
 from node.light.proofs import Proofs
 from node.light.recovery import Recovery
+from node.light.requests import Requests
 from node.light.rotation import Rotation
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
@@ -84,6 +87,7 @@ class LightClient:
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
+        self.requests = self._requests(sharing, clock)
         self.giving = self._giving(discovery, transactor, clock, entropy)
         self.own_keys = OwnKeys(
             chain=self.chain,
@@ -103,6 +107,21 @@ class LightClient:
             transactor=transactor,
             clock=clock,
             entropy=entropy,
+        )
+
+    def _requests(self, sharing: Sharing, clock: Clock) -> Requests:
+        known = KnownRequests(store=self.store, clock=clock)
+        collecting = Collecting(
+            chain=self.chain, clinics=self.clinics, wallet=self.wallet, known=known, clock=clock
+        )
+        return Requests(
+            clinics=self.clinics,
+            members=self.members,
+            wallet=self.wallet,
+            sharing=sharing,
+            known=known,
+            collecting=collecting,
+            look=self.my.known,
         )
 
     def _recovery(self, lookups: Lookups) -> Recovery:

@@ -154,6 +154,8 @@ class Sharing:
             title=title,
             actions=body.actions,
             max_stale_s=body.max_stale_s,
+            ends_soon=self.state(grant) == "live"
+            and body.not_after_ms <= self._clock.wall_ms() + limits.EXPIRING_MS,
         )
 
     def _grant(

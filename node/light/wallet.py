@@ -215,7 +215,7 @@ class Wallet:
 
     def record(self, prefix: str) -> OwnRecord:
         """The record of ours whose token begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
-        return _one_of(prefix, "record", {item.token.hex(): item for item in self.records()})
+        return only_one(prefix, "record", {item.token.hex(): item for item in self.records()})
 
     def open(self, record: OwnRecord) -> SealedKey:
         """The content key and label. Raises UserError STORE_DAMAGED where the box is not for our key."""
@@ -238,7 +238,7 @@ class Wallet:
 
     def grant(self, prefix: str) -> OwnGrant:
         """The grant whose id begins with `prefix`. Raises UserError REFUSED or AMBIGUOUS_ID."""
-        return _one_of(prefix, "share", {item.grant_id.hex(): item for item in self.grants()})
+        return only_one(prefix, "share", {item.grant_id.hex(): item for item in self.grants()})
 
     def _hot(self, device: int) -> HotMaster:
         return HotMaster(self.keys.hot_masters[device])
@@ -251,7 +251,7 @@ class Wallet:
 T = TypeVar("T")
 
 
-def _one_of(prefix: str, kind: str, named: dict[str, T]) -> T:
+def only_one(prefix: str, kind: str, named: dict[str, T]) -> T:
     """The one entry whose name begins with `prefix`.
 
     Raises:

@@ -1,8 +1,12 @@
-"""What patients allow this clinic to read: the answers to `access list` and `access show`."""
+"""What patients allow this clinic to read, and what it asked for: `access list` and `access show`."""
 
 from node.ports import Clock, Offload, Store
+from node.records.asking import Asking
 from node.records.grants_inbox import GrantsInbox, HeldGrant
-from node.records.ids import find_held_grant
+from node.records.ids import find_held_or_asked
+from node.store import layout
+from protocol import limits
+from protocol.access_requests import RequestId
 from protocol.control import (
     AccessList,
     AccessListResult,
@@ -11,16 +15,24 @@ from protocol.control import (
     GrantItem,
     utc,
 )
+from protocol.transactions import GrantId
 
 
 class AccessViews:
     """Rows about the grants that were given to this clinic."""
 
     def __init__(
-        self, *, store: Store, inbox: GrantsInbox, name: str, clock: Clock, offload: Offload
+        self,
+        *,
+        store: Store,
+        inbox: GrantsInbox,
+        asking: Asking,
+        name: str,
+        clock: Clock,
+        offload: Offload,
     ) -> None:
         """`name` is this clinic's."""
-        self._store, self._inbox, self._name = store, inbox, name
+        self._store, self._inbox, self._name, self._asking = store, inbox, name, asking
         self._clock, self._offload = clock, offload
 
     async def rows(self, request: AccessList) -> AccessListResult:
@@ -30,9 +42,12 @@ class AccessViews:
         return await self._offload.run(lambda: self._rows(request))
 
     async def show(self, request: AccessShow) -> AccessShowResult:
-        """One grant with its body. Raises Refused: none is called so; UserError: AMBIGUOUS_ID."""
+        """One grant with its body, or one request. Raises Refused, or UserError AMBIGUOUS_ID."""
         await self._inbox.wait_searched()
-        grant = self._inbox.get(find_held_grant(self._store, request.id))
+        name = find_held_or_asked(self._store, request.id)
+        if self._store.get(layout.held_grant(name)) is None:
+            return AccessShowResult(request=self._asking.show(RequestId(name)))
+        grant = self._inbox.get(GrantId(name))
         return AccessShowResult(grant=self._item(grant, body=grant.raw_body.hex()))
 
     def _rows(self, request: AccessList) -> AccessListResult:
@@ -44,7 +59,8 @@ class AccessViews:
                 for grant in grants
                 if grant.body.not_after_ms <= end_ms and self._state(grant) in ("live", "pending")
             ]
-        return AccessListResult(grants=tuple(self._item(grant) for grant in grants))
+            return AccessListResult(grants=tuple(map(self._item, grants)))
+        return AccessListResult(grants=tuple(map(self._item, grants)), requests=self._asking.rows())
 
     def _item(self, grant: HeldGrant, *, body: str = "") -> GrantItem:
         opened = self._inbox.open(grant)
@@ -63,6 +79,8 @@ class AccessViews:
             actions=terms.actions,
             max_stale_s=terms.max_stale_s,
             body=body,
+            ends_soon=self._state(grant) == "live"
+            and terms.not_after_ms <= self._clock.wall_ms() + limits.EXPIRING_MS,
         )
 
     def _state(self, grant: HeldGrant) -> str:

@@ -30,6 +30,20 @@ def find_issued(store: Store, prefix: str) -> TokenId:
     return TokenId(_only_one(list(_ids_like(store, layout.ISSUED, prefix)), prefix))
 
 
+def find_held_or_asked(store: Store, prefix: str) -> bytes:
+    """The grant given to this node, or the access request that it made, whose id begins with `prefix`.
+    Raises as `find_token` does."""
+    places = (layout.HELD_GRANT, layout.ASKED)
+    return _only_one([name for place in places for name in _ids_like(store, place, prefix)], prefix)
+
+
+def find_known_token(store: Store, prefix: str) -> TokenId:
+    """The record whose id begins with `prefix` that this node issued or was let read. Raises as
+    `find_token` does."""
+    held = {name[:HASH_BYTES] for name in _ids_like(store, layout.HELD_GRANT_TOKEN, prefix)}
+    return TokenId(_only_one(sorted(held.union(_ids_like(store, layout.ISSUED, prefix))), prefix))
+
+
 def whole_id(text: str) -> bytes | None:
     """The id of `text` where that is all of one."""
     return bytes.fromhex(text) if len(text) == 2 * HASH_BYTES else None

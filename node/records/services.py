@@ -5,6 +5,8 @@ import trio
 from node.chain.services import LedgerServices
 from node.ports import Ports, TaskStatus
 from node.records.access_views import AccessViews
+from node.records.asked import AskedRequests
+from node.records.asking import Asking
 from node.records.audit_door import AuditDoor
 from node.records.audit_heads import AuditHeads
 from node.records.audit_log import AuditLog
@@ -29,7 +31,7 @@ class RecordServices:
     """Construct before the transport runs (no tasks start), then `run` beside `ledger_services`.
 
     `key` is the clinic's identity key, `opening_key` opens what is sealed to it. The answers to control
-    requests are those of `issuer`, `reader`, `records`, `access` and `audit_views`.
+    requests are those of `issuer`, `reader`, `records`, `asking`, `access` and `audit_views`.
     """
 
     def __init__(
@@ -72,6 +74,10 @@ class RecordServices:
         self.copies, self.challenges = self._build_copies(exchange)
         self.door = self._build_door()
         self.issuer, self.reader = self._build_issuer(), self._build_reader()
+        self.asked = AskedRequests(
+            store=ports.ledger_store, clock=ports.clock, identity=key.public, network=self._network
+        )
+        self.asking = self._build_asking()
         self.records, self.access, self.audit_views = self._build_views()
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -195,6 +201,19 @@ class RecordServices:
             clock=ports.clock,
         )
 
+    def _build_asking(self) -> Asking:
+        return Asking(
+            key=self._key,
+            name=self._ledger.membership.name_of(self._key.public),
+            asked=self.asked,
+            ledger=self._ledger,
+            store=self._ports.ledger_store,
+            inbox=self.inbox,
+            issued=self.issued,
+            clock=self._ports.clock,
+            entropy=self._ports.entropy,
+        )
+
     def _build_views(self) -> tuple[Records, AccessViews, AuditViews]:
         ports = self._ports
         records = Records(
@@ -208,6 +227,7 @@ class RecordServices:
         access = AccessViews(
             store=ports.ledger_store,
             inbox=self.inbox,
+            asking=self.asking,
             name=self._ledger.membership.name_of(self._key.public),
             clock=ports.clock,
             offload=ports.offload,

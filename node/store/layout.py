@@ -44,13 +44,15 @@ BLOB = b"blob/"
 IMPORT = b"import/"
 
 # What a node knows for itself, in the ledger database: grants found on the ledger, records this clinic
-# issued, a wallet's records, names that stay local.
+# issued, what it asked patients for, a wallet's records, names that stay local.
 TOKEN_GRANT = b"token-grant/"
 HELD_GRANT = b"held-grant/"
 HELD_GRANT_TOKEN = b"held-grant-token/"
 GRANTS_HEIGHT = b"grants-height/"
 ISSUED = b"issued/"
 ISSUED_KEY = b"issued-key/"
+ASKED = b"asked/"
+ASKED_KEY = b"asked-key/"
 WALLET = b"wallet/"
 LOCAL_NAME = b"name/"
 
@@ -276,6 +278,16 @@ def issued(token: bytes) -> bytes:
 def issued_key(owner_key: bytes) -> bytes:
     """The token that this clinic minted, or is minting, to a one-time owner key."""
     return ISSUED_KEY + owner_key
+
+
+def asked(request: bytes) -> bytes:
+    """An access request that this clinic made."""
+    return ASKED + request
+
+
+def asked_key(owner_key: bytes, request: bytes = b"") -> bytes:
+    """An entry of the index from owner keys to the access requests made to them; the value is empty."""
+    return ASKED_KEY + owner_key + request
 
 
 def wallet(name: bytes) -> bytes:

@@ -27,6 +27,8 @@ LOCAL_PREFIXES: Final = (
     layout.SIGNED,
     layout.ISSUED,
     layout.ISSUED_KEY,
+    layout.ASKED,
+    layout.ASKED_KEY,
     layout.LOCAL_NAME,
 )
 """What no other clinic has, in the ledger database."""

@@ -31,6 +31,7 @@ Rows = Annotated[int, Meta(ge=1, le=limits.CONTROL_ROWS_MAX)]
 SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unreachable"]
 InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
 GiveReason = Literal["estate", "guardian", "majority", "merge"]
+RequestKind = Literal["all", "fhir", "dicom", "study", "cda", "hl7v2", "pdf", "image", "other"]
 RecordType = Literal["auto", "fhir", "dicom", "cda", "hl7v2", "pdf", "image", "other"]
 
 

@@ -9,6 +9,8 @@ from protocol.control.asking import Ask, Duration, GiveReason, Id, Name, Purpose
 from protocol.control.patient_results import (
     MyCodeResult,
     MyRecordsResult,
+    MyRequestResult,
+    MyRequestsResult,
     MyShareResult,
     MySharesResult,
     MyStopResult,
@@ -61,6 +63,22 @@ class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
 class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
     record: Id | None = None
     rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+class MyRequests(Ask[MyRequestsResult], frozen=True, kw_only=True, tag="my-requests"):
+    """What clinics ask for, and what was answered as long as that could be asked again."""
+
+
+class MyApprove(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-approve"):
+    """Shares what a request asks for, or less of it: some `records`, or a shorter time."""
+
+    id: Id
+    for_ms: Duration | None = None
+    records: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
+
+
+class MyDecline(Ask[MyRequestResult], frozen=True, kw_only=True, tag="my-decline"):
+    id: Id
 
 
 class MyLostPhone(Ask[LostPhoneResult], frozen=True, kw_only=True, tag="my-lost-phone"):
@@ -138,6 +156,9 @@ PatientRequest = (
     | MyShares
     | MyStop
     | MyWho
+    | MyRequests
+    | MyApprove
+    | MyDecline
     | MyLostPhone
     | MyRecover
     | KeysRefill

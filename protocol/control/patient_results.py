@@ -1,6 +1,6 @@
 """What a patient's light client answers, by the rules of all results."""
 
-from protocol.control.results import Document, GrantItem, Item
+from protocol.control.results import Document, GrantItem, Item, RequestItem
 
 
 class MyCodeResult(Document, frozen=True, kw_only=True):
@@ -33,7 +33,10 @@ class MyRecordsResult(Document, frozen=True, kw_only=True):
 
 
 class MyShareResult(Document, frozen=True, kw_only=True):
+    """Also what was approved: then `told` says whether the clinic that asked knows."""
+
     grants: tuple[GrantItem, ...]
+    told: bool | None = None
 
 
 class MySharesResult(Document, frozen=True, kw_only=True):
@@ -56,6 +59,21 @@ class MyStopResult(Document, frozen=True, kw_only=True):
     """One document a grant; the CLI prints each on its own line."""
 
     stops: tuple[Stopped, ...]
+
+
+class MyRequestsResult(Document, frozen=True, kw_only=True):
+    """Those that wait first, those that lapse first before others. `unreached` are clinics that may have
+    asked and could not be reached."""
+
+    requests: tuple[RequestItem, ...]
+    unreached: tuple[str, ...] = ()
+
+
+class MyRequestResult(Document, frozen=True, kw_only=True):
+    """A request that was answered; `told` says that its clinic knows."""
+
+    request: RequestItem
+    told: bool
 
 
 class AccessItem(Item, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from protocol.control.asking import (
     R,
     ReceiveCode,
     RecordType,
+    RequestKind,
     Rows,
     SuspendReason,
     User,
@@ -36,6 +37,7 @@ from protocol.control.membership import (
 from protocol.control.page import PageOpenResult
 from protocol.control.patient_requests import PatientRequest
 from protocol.control.results import (
+    AccessAskResult,
     AccessListResult,
     AccessShowResult,
     AuditListResult,
@@ -108,6 +110,22 @@ class RecordGet(Ask[RecordGetResult], frozen=True, kw_only=True, tag="record-get
     purpose: Purpose
     user: User
     grant: GrantBodyHex | None = None
+
+
+class AccessAsk(Ask[AccessAskResult], frozen=True, kw_only=True, tag="access-ask"):
+    """Asks a patient, named by a receive code or by a record of hers that this clinic knows.
+
+    What is asked for is a `kind`, or `tokens` where there are any; or that the grant `renew` runs on, which
+    names the patient, the record and the purposes itself.
+    """
+
+    for_ms: Duration
+    patient: ReceiveCode | None = None
+    kind: RequestKind = "all"
+    tokens: Annotated[tuple[Id, ...], Meta(max_length=limits.REQUEST_TOKENS_MAX)] = ()
+    purposes: Annotated[tuple[Purpose, ...], Meta(max_length=limits.PURPOSES_MAX)] = ()
+    stands_ms: Annotated[int, Meta(ge=1, le=limits.REQUEST_LIFE_MS_MAX)] = limits.REQUEST_LIFE_MS
+    renew: Id | None = None
 
 
 class AccessList(Ask[AccessListResult], frozen=True, kw_only=True, tag="access-list"):
@@ -218,6 +236,7 @@ AnyRequest = (
     | RecordList
     | RecordShow
     | RecordGet
+    | AccessAsk
     | AccessList
     | AccessShow
     | AuditList

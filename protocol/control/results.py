@@ -213,7 +213,8 @@ class RecordGetResult(Document, frozen=True, kw_only=True):
 
 
 class GrantItem(Item, frozen=True, kw_only=True):
-    """A grant, held by us or given by us. `state` is `live`, `pending`, `expired` or `ended`.
+    """A grant, held by us or given by us. `state` is `live`, `pending`, `expired` or `ended`; one that
+    `ends_soon` is live and runs out within seven days.
 
     `body` is the hex of the grant's body, in `access show` alone.
     """
@@ -231,14 +232,53 @@ class GrantItem(Item, frozen=True, kw_only=True):
     actions: tuple[str, ...] = ()
     max_stale_s: int | None = None
     body: str = ""
+    ends_soon: bool = False
+
+
+class RequestedItem(Item, frozen=True, kw_only=True):
+    """A record that is asked for; `title` is empty where it cannot be read."""
+
+    token: str
+    title: str = ""
+
+
+class RequestItem(Item, frozen=True, kw_only=True):
+    """A clinic's request to be let read.
+
+    It asks for `kind`, `all` or a type of record, or else for named records. `records` are those named; to
+    the patient, those of hers that she would share. It stands until `not_after`; what she approves lasts
+    for `for_s` from then on. `state` is `waiting`, `approved`, `declined` or `lapsed`; `renews` is the
+    grant that would run on.
+    """
+
+    request: str
+    asker: str
+    purposes: tuple[str, ...]
+    for_s: int
+    not_after: str
+    kind: str = ""
+    records: tuple[RequestedItem, ...] = ()
+    state: str = "waiting"
+    asker_name: str = ""
+    renews: str | None = None
+
+
+class AccessAskResult(Document, frozen=True, kw_only=True):
+    request: RequestItem
 
 
 class AccessListResult(Document, frozen=True, kw_only=True):
+    """`requests` are those of this clinic; none where the question was what ends soon."""
+
     grants: tuple[GrantItem, ...]
+    requests: tuple[RequestItem, ...] = ()
 
 
 class AccessShowResult(Document, frozen=True, kw_only=True):
-    grant: GrantItem
+    """One grant or one request: the other is None."""
+
+    grant: GrantItem | None = None
+    request: RequestItem | None = None
 
 
 class AuditItem(Item, frozen=True, kw_only=True):

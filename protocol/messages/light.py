@@ -5,7 +5,10 @@ transactions by their path to a final header's root. What only the owner may see
 asked for under her owner key's signature.
 """
 
+from collections.abc import Sequence
+
 from protocol import limits
+from protocol.access_requests import RequestId
 from protocol.blocks import BlockHash, Finality, Header, SignedCard
 from protocol.codec import HASH_BYTES, Wire, decode, encode
 from protocol.epochs import Opening
@@ -214,6 +217,40 @@ class GrantsReply(Wire, frozen=True, tag=20):
     next: GrantId
 
 
+class WaitingRequest(Wire, frozen=True, tag=21):
+    """Asks which of this clinic's access requests wait for the holders of `keys`, who sign as for
+    OwnedRequest: to others it is not told whether one was asked."""
+
+    nonce: bytes
+    keys: tuple[PublicKey, ...]
+    signatures: tuple[bytes, ...]
+
+
+class Waiting(Wire, frozen=True):
+    """A box for the holder of `key`: see `protocol.access_requests.open_request`."""
+
+    key: PublicKey
+    sealed: bytes
+
+
+class WaitingReply(Wire, frozen=True, tag=22):
+    waiting: tuple[Waiting, ...]
+
+
+class AnswerRequest(Wire, frozen=True, tag=23):
+    """The answer to an access request of this clinic, signed by the key that it was addressed to."""
+
+    request: RequestId
+    is_approved: bool
+    signature: bytes
+
+
+class AnswerReply(Wire, frozen=True, tag=24):
+    """`taken` is False for whoever may not answer and where nothing was asked, without a reason."""
+
+    taken: bool
+
+
 def sign_owned(proof: OwnedProof, key: SigningKey, network: bytes) -> bytes:
     """What the holder of owner key `key` shows to the clinic that gave the nonce."""
     return key.sign(_OWNED, network, encode(proof))
@@ -235,6 +272,8 @@ LightQuestion = (
     | RouteRequest
     | ProofRequest
     | GrantsRequest
+    | WaitingRequest
+    | AnswerRequest
 )
 
 
@@ -251,7 +290,7 @@ def decode_light_question(raw: bytes) -> LightQuestion:
         case LocateRequest(transactions, wait_ms):
             _require(1 <= len(transactions) <= TRANSACTIONS_MAX and 0 <= wait_ms <= WAIT_MS_MAX)
             _require(all(len(item) == HASH_BYTES for item in transactions))
-        case OwnedRequest(nonce, keys, signatures):
+        case OwnedRequest(nonce, keys, signatures) | WaitingRequest(nonce, keys, signatures):
             _require(len(nonce) == NONCE_BYTES and 1 <= len(keys) <= OWNER_KEYS_MAX)
             _require(len(keys) == len(signatures) and all(map(is_public_key, keys)))
             _require(all(len(item) == SIGNATURE_BYTES for item in signatures))
@@ -264,6 +303,8 @@ def decode_light_question(raw: bytes) -> LightQuestion:
         case GrantsRequest(nonce, key, signature, after):
             _require(len(nonce) == NONCE_BYTES and is_public_key(key))
             _require(len(signature) == SIGNATURE_BYTES and len(after) in (0, HASH_BYTES))
+        case AnswerRequest(request, _, signature):
+            _require(len(request) == HASH_BYTES and len(signature) == SIGNATURE_BYTES)
         case RouteRequest(epoch):
             _require(epoch >= 0)
         case JoinRequest(_, _, acceptance):
@@ -271,6 +312,14 @@ def decode_light_question(raw: bytes) -> LightQuestion:
         case NonceRequest() | GenesisRequest() | RollRequest():
             pass
     return question
+
+
+def decode_waiting_reply(raw: bytes, keys: Sequence[PublicKey]) -> WaitingReply:
+    """The reply to a WaitingRequest about `keys`. Raises Malformed."""
+    reply = decode(WaitingReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
+    _require(len(reply.waiting) <= limits.REQUESTS_REPLY_MAX)
+    _require(all(one.key in keys for one in reply.waiting))
+    return reply
 
 
 def decode_join_reply(raw: bytes) -> JoinReply:

@@ -18,8 +18,8 @@ from cli.settings import Place
 from node.exchange import Exchange
 from protocol import control
 from protocol.errors import ChartmeshError, Code, Refused, UserError
+from tests.control_samples import REQUEST, RESULTS
 from tests.control_world import STATUS, serving
-from tests.unit.test_control import RESULTS
 
 TOKEN = "ab" * 32
 GRANT = "cd" * 32
@@ -243,6 +243,8 @@ async def test_sharing_asks_for_what_was_typed(tmp_path: Path, chartmesh: Run) -
     ]
 
 
+ASKED = control.AccessShowResult(request=REQUEST)
+ASKING = ["access", "ask", "--patient", "CM1ABC", "--records", "all", "--purpose", "TREAT", "--for", "30d"]
 CASES = [
     (["status"], control.Status, STATUS, 0),
     (["status"], control.Status, replace(STATUS, fresh=False, final_age_s=None, warnings=("old",)), 7),
@@ -254,6 +256,8 @@ CASES = [
     (["record", "show", TOKEN], control.RecordShow, RESULTS[control.RecordShowResult], 0),
     (["access", "list"], control.AccessList, RESULTS[control.AccessListResult], 0),
     (["access", "show", TOKEN], control.AccessShow, RESULTS[control.AccessShowResult], 0),
+    (["access", "show", TOKEN], control.AccessShow, ASKED, 0),
+    (ASKING, control.AccessAsk, RESULTS[control.AccessAskResult], 0),
     (["audit", "list"], control.AuditList, RESULTS[control.AuditListResult], 0),
     (["audit", "verify"], control.AuditVerify, RESULTS[control.AuditVerifyResult], 13),
     (["audit", "verify"], control.AuditVerify, control.AuditVerifyResult(entries=1, ok=True, head="ff"), 0),
@@ -262,6 +266,9 @@ CASES = [
     (["my", "records"], control.MyRecords, RESULTS[control.MyRecordsResult], 0),
     (["my", "shares"], control.MyShares, RESULTS[control.MySharesResult], 0),
     (["my", "stop", GRANT], control.MyStop, RESULTS[control.MyStopResult], 0),
+    (["my", "requests"], control.MyRequests, RESULTS[control.MyRequestsResult], 3),
+    (["my", "approve", TOKEN], control.MyApprove, RESULTS[control.MyShareResult], 0),
+    (["my", "decline", TOKEN], control.MyDecline, RESULTS[control.MyRequestResult], 0),
     (["my", "who"], control.MyWho, RESULTS[control.MyWhoResult], 3),
 ]
 

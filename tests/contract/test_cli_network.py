@@ -10,8 +10,8 @@ from protocol import control
 from protocol.control import ChangeItem, Document, MemberItem, NetworkChangeResult
 from tests.contract import test_cli
 from tests.contract.test_cli import Run
+from tests.control_samples import CHANGE, MEMBER, RESULTS
 from tests.control_world import STATUS, serving
-from tests.unit.test_control import CHANGE, MEMBER, RESULTS
 
 chartmesh = test_cli.chartmesh
 FOUND = RESULTS[control.NetworkInvitationResult]

@@ -7,8 +7,8 @@ import trio
 from protocol import control
 from tests.contract import test_cli
 from tests.contract.test_cli import TOKEN, Run, adding
+from tests.control_samples import RESULTS
 from tests.control_world import serving
-from tests.unit.test_control import RESULTS
 
 chartmesh = test_cli.chartmesh
 

@@ -13,8 +13,8 @@ from protocol import control
 from protocol.errors import Code, UserError
 from tests.contract import test_cli
 from tests.contract.test_cli import GRANT, Run
+from tests.control_samples import RESULTS
 from tests.control_world import STATUS, serving
-from tests.unit.test_control import RESULTS
 
 chartmesh = test_cli.chartmesh
 WORDS = "abandon " * 23 + "art"

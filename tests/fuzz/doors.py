@@ -63,12 +63,12 @@ from protocol.transactions import (
     verify_transaction,
 )
 from protocol.two_chains import decode_two_chains
+from tests.control_samples import REQUESTS, RESULTS
 from tests.fuzz import boxes, gifts, studies
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
 from tests.sample_transactions import ENROLMENT, ISSUER, NETWORK, OWNER, SIGNED
-from tests.unit.test_control import REQUESTS, RESULTS
 from tests.unit.test_two_chains import made_proof
 
 ANY_BYTES_MAX: Final = 16 * limits.MIB
@@ -355,6 +355,7 @@ DECODERS: Final = [
     *_reader(consensus.decode_consensus, consensus.ConsensusMessage),
     *_reader(light.decode_light_question, light.LightQuestion),
     *_reader(light.decode_join_reply, light.JoinReply, approvals=1, needed=3),
+    *_reader(light.decode_waiting_reply, light.WaitingReply, (b"",), waiting=()),
     *_reader(members.decode_members, members.MembersMessage),
     *_reader(submit.decode_submit_request, submit.SubmitRequest),
     *_reader(submit.decode_submit_reply, submit.SubmitReply, _REPLIES, taken=(True, False, True)),
@@ -383,10 +384,12 @@ DECODERS: Final = [
         "protocol.two_chains.decode_two_chains",
     ),
     *(
-        Door(f"protocol.grants.{name}", read, sample, f"protocol.grants.{name}")
+        Door(f"protocol.{name}", read, sample, f"protocol.{name}")
         for name, read, sample in (
-            ("open_grant", boxes.grant_box, boxes.made_grant_box),
-            ("open_owner_box", boxes.owner_box, boxes.made_owner_box),
+            ("grants.open_grant", boxes.grant_box, boxes.made_grant_box),
+            ("grants.open_owner_box", boxes.owner_box, boxes.made_owner_box),
+            ("access_requests.open_request", boxes.request_box, boxes.made_request_box),
+            ("access_requests.verify_request", boxes.request, boxes.made_request),
         )
     ),
 ]

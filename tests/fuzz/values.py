@@ -18,6 +18,7 @@ import protocol
 from node import keystore
 from protocol import (
     access,
+    access_requests,
     blocks,
     codes,
     evidence,
@@ -233,8 +234,22 @@ def _pending(maker: Maker, _fields: Fields) -> Fields:
     return {"approvals": tuple(sorted(approvals, key=lambda item: item.key))}
 
 
+def _request(maker: Maker, _fields: Fields) -> Fields:
+    tokens = maker.pick(((), tuple(sorted({maker.octets(32), maker.octets(32)}))))
+    return {
+        "kind": "" if tokens else maker.pick(sorted(access_requests.KINDS)),
+        "tokens": tokens,
+        "purposes": ("HRESCH", "TREAT"),
+        "for_ms": limits.DAY_MS,
+        "not_after_ms": 1_700_000_000_000,
+        "renews": b"",
+        "salt": maker.octets(16),
+    }
+
+
 RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
     access.FetchRequest: _fetch,
+    access_requests.AccessRequest: _request,
     audit.AuditQuestion: _asked,
     blocks.Block: _block,
     blocks.Certificate: _certificate,
@@ -274,6 +289,10 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         name: value for name, value in _asked(maker, fields).items() if name != "tokens"
     },
     keystore.WalletKeys: lambda maker, _fields: {"hot_masters": maker.hashes()},
+    light.WaitingRequest: lambda maker, fields: {
+        name: value for name, value in _asked(maker, fields).items() if name != "tokens"
+    },
+    light.AnswerRequest: lambda maker, _fields: {"request": maker.octets(32)},
     light.GrantsRequest: lambda maker, _fields: {"signature": maker.octets(64)},
     light.ProofRequest: _proof_request,
     members.Accusations: lambda maker, _fields: {"evidence": maker.some(evidence.Evidence)},

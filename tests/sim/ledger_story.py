@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from node.chain.gateway import Gateway
+from node.chain.gateway import Gateway, NothingAsked
 from node.chain.services import LedgerServices
 from node.ports import Ports
 from protocol.blocks import Genesis, Statement, network_id
@@ -41,6 +41,7 @@ def build_ledger(ports: Ports, genesis: Genesis, seat: Seat) -> LedgerServices:
         entropy=ports.entropy,
         join=lambda peer, request: JoinReply(False, False, 0, 0),
         registered=no_grants,
+        asked=NothingAsked(),
     )
     return services
 

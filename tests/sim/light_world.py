@@ -15,6 +15,7 @@ from node.light.headers import LightChain
 from node.light.my import My
 from node.light.wallet import Wallet
 from node.ports import Ports, TaskStatus
+from node.records.asked import AskedRequests
 from node.records.grants_inbox import GrantsInbox
 from node.store.memory import MemoryStore
 from protocol import limits
@@ -65,6 +66,12 @@ class LedgerClinic:
             entropy=ports.entropy,
             join=lambda peer, request: JoinReply(False, False, 0, 0),
             registered=self.inbox.registered,
+            asked=AskedRequests(
+                store=ports.ledger_store,
+                clock=ports.clock,
+                identity=seat.id_key.public,
+                network=network_id(genesis),
+            ),
         )
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:

@@ -57,6 +57,7 @@ def test_the_main_job() -> None:
         with pytest.raises(Refused):
             await get(reader, added.token, "HRESCH")
         shown = (await clinic(reader).access.show(AccessShow(id=grant[:10]))).grant
+        assert shown is not None
         other = next(node for node in cluster.nodes[1:] if node is not reader)
         with pytest.raises(Refused):
             await get(other, added.token)

@@ -31,10 +31,10 @@ from protocol.errors import ChartmeshError, Code
 from protocol.invitations import SignedInvitation
 from protocol.keys import PublicKey
 from tests.clinic_world import IDS, QUOTA_BYTES, world_clock
+from tests.control_samples import REQUESTS
 from tests.ledger_world import CLINICS, GENESIS, NETWORK, VOTERS, Signed, after, opening
 from tests.memory_net import MemoryTransport, Net
 from tests.sim.entropy import SimEntropy
-from tests.unit.test_control import REQUESTS
 from tests.unit.test_membership import NEW, admit, remove, suspend
 
 GENESIS_TEXT = wrap("GENESIS", encode(GENESIS))
@@ -43,6 +43,7 @@ CLINIC_REQUESTS = {
     control.RecordList,
     control.RecordShow,
     control.RecordGet,
+    control.AccessAsk,
     control.AccessList,
     control.AccessShow,
     control.AuditList,

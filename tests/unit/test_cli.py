@@ -78,12 +78,13 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill", "export")]
     wanted += [f"peer {name}" for name in ("block", "unblock")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
-    wanted += [f"access {name}" for name in ("list", "show")]
+    wanted += [f"access {name}" for name in ("ask", "list", "show")]
     wanted += [f"audit {name}" for name in ("list", "verify")]
     wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
     wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
     wanted += [f"my {name}" for name in ("lost-phone", "recover", "give", "take")]
+    wanted += [f"my {name}" for name in ("requests", "approve", "decline")]
     assert found == set(wanted)
     assert all(command.help for _, command in leaves(chartmesh))
 
