@@ -25,11 +25,11 @@ class RecordFile:
         try:
             if not path.is_file():
                 kind = "a directory" if path.is_dir() else "not a file" if path.exists() else "not there"
-                raise _file_error(f"{path} is {kind}", "name a file; for several, name each")
+                raise file_error(f"{path} is {kind}", "name a file; for several, name each")
             self._file: BinaryIO = path.open("rb")
             self.size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
-            raise _file_error(
+            raise file_error(
                 f"cannot read {path}: {error.strerror}", "check the path and its permissions"
             ) from error
         if not 1 <= self.size <= limits.RECORD_BYTES_MAX:
@@ -37,7 +37,7 @@ class RecordFile:
             state = (
                 "empty" if self.size == 0 else f"larger than {limits.RECORD_BYTES_MAX // limits.GIB} GiB"
             )
-            raise _file_error(f"{path} is {state}", "a record has at least one byte and fits the limit")
+            raise file_error(f"{path} is {state}", "a record has at least one byte and fits the limit")
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class RecordFile:
             remaining -= len(piece)
             yield piece
         if remaining or self._read(1):
-            raise _file_error(
+            raise file_error(
                 f"{self.path} changed while it was read", "wait until it is complete, then add it again"
             )
 
@@ -68,7 +68,7 @@ class RecordFile:
         try:
             return self._file.read(count)
         except OSError as error:
-            raise _file_error(f"cannot read {self.path}: {error.strerror}", "check the disk") from error
+            raise file_error(f"cannot read {self.path}: {error.strerror}", "check the disk") from error
 
 
 class Incoming:
@@ -87,7 +87,7 @@ class Incoming:
         try:
             number, name = tempfile.mkstemp(dir=folder, prefix=".chartmesh-", suffix=".part")
         except OSError as error:
-            raise _file_error(
+            raise file_error(
                 f"cannot write to {folder}: {error.strerror}", "name a directory that exists with -o"
             ) from error
         self._temporary: Path | None = Path(name)
@@ -103,7 +103,7 @@ class Incoming:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise _full(self._folder, error) from error
+            raise full(self._folder, error) from error
 
     def keep(self, path: Path) -> None:
         """Makes it durable under its name, replacing what was there."""
@@ -114,9 +114,9 @@ class Incoming:
             os.fsync(self._file.fileno())
             self._temporary.replace(path)
             self._temporary = None
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
-            raise _full(self._folder, error) from error
+            raise full(self._folder, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +136,8 @@ def safe_name(token: str, suggested: str) -> str:
     return f"{token[:_TOKEN_CHARS]}-{clean}" if clean else token[:_TOKEN_CHARS]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes names in a folder durable."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)
@@ -144,11 +145,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def _full(folder: Path, error: OSError) -> UserError:
-    return _file_error(
+def full(folder: Path, error: OSError) -> UserError:
+    """For what cannot be written."""
+    return file_error(
         f"cannot write to {folder}: {error.strerror}", "make room or name another place with -o"
     )
 
 
-def _file_error(message: str, hint: str) -> UserError:
+def file_error(message: str, hint: str) -> UserError:
+    """An error about a file of the user's."""
     return UserError(message, hint, code=Code.RECORD_FILE)

@@ -4,12 +4,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from cli import render
 from cli.client import call
 from cli.files import RecordFile
 from cli.receive import check_output, receive
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
+from cli.structure import Source, examine_all
+from cli.studies import StudyFolder
 from cli.values import IdParam, parse_purpose, rows_option, since_option
 from protocol import exits
 from protocol.control import (
@@ -54,7 +57,8 @@ def record() -> None:
 @click.option("--title", default="", help="What the patient sees; kept encrypted.")
 @click.option("--patient", default="", help="Your own name for the patient; stays in this clinic.")
 @click.option("--amends", "prior", metavar="ID", type=RECORD, help="The record of yours that it corrects.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=ANY_PATH)
+@click.option("--as-is", is_flag=True, help="Also where a file is damaged, or not what it should be.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE|DIR...", type=ANY_PATH)
 @pass_settings
 def add(
     settings: Settings,
@@ -63,27 +67,34 @@ def add(
     title: str,
     patient: str,
     prior: str | None,
+    as_is: bool,
     files: tuple[Path, ...],
 ) -> int:
-    """Add record files for a patient, each as one record that the patient owns."""
+    """Add record files for a patient, each as one record that the patient owns.
+
+    The folder of a DICOM study becomes one record with all its files.
+    """
     if prior is not None and len(files) > 1:
         raise click.UsageError("one file amends a record, not several")
     added: list[RecordAdded] = []
     failure: ChartmeshError | None = None
     with ExitStack() as stack:
         # All are opened before the first is sent, so that a typo in the last costs nothing.
-        for one in [stack.enter_context(RecordFile(path)) for path in files]:
+        opened = [_open(stack, path) for path in files]
+        structures = examine_all(opened, kind, as_is=as_is)
+        for one, structure in zip(opened, structures, strict=True):
             request = RecordAdd(
                 name=one.name,
                 size=one.size,
                 code=code.strip(),
-                type=kind,
+                type="auto" if isinstance(one, StudyFolder) else kind,
                 title=title,
                 patient=patient,
                 prior=prior,
             )
             try:
-                added.extend(_add(settings, one, request).records)
+                found = _add(settings, one, request).records
+                added.extend(replace(each, structure=structure) for each in found)
             except ChartmeshError as error:
                 failure = error
                 break
@@ -195,7 +206,11 @@ def get(
             ) from error
 
 
-def _add(settings: Settings, one: RecordFile, request: RecordAdd) -> RecordAddResult:
+def _open(stack: ExitStack, path: Path) -> Source:
+    return StudyFolder(path) if path.is_dir() else stack.enter_context(RecordFile(path))
+
+
+def _add(settings: Settings, one: Source, request: RecordAdd) -> RecordAddResult:
     progress = render.ProgressLine(is_json=settings.is_json, label=one.name)
     try:
         return call(settings.place, request, content=one.pieces(), report=progress)

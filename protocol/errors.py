@@ -46,6 +46,7 @@ class Code(StrEnum):
     WRONG_NETWORK = "wrong-network"
     GENESIS = "genesis"
     RECORD_FILE = "record-file"
+    RECORD_DAMAGED = "record-damaged"
     RECEIVE_CODE = "receive-code"
     INVITATION = "invitation"
     TERMS = "terms"

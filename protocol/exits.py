@@ -41,6 +41,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.WRONG_NETWORK: FAILED,
     Code.GENESIS: FAILED,
     Code.RECORD_FILE: FAILED,
+    Code.RECORD_DAMAGED: FAILED,
     Code.RECEIVE_CODE: FAILED,
     Code.INVITATION: FAILED,
     Code.TERMS: FAILED,

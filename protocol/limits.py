@@ -115,6 +115,14 @@ REQUESTS_PER_ASKER_MAX = 32  # of one clinic, that wait on a patient's device: t
 REQUEST_KEPT_MS = 30 * DAY_MS  # that a clinic still lists one which lapsed
 EXPIRING_MS = 7 * DAY_MS  # before its end a grant is said to run out
 
+# The program that looks into records: of one run, and of one record.
+PARSER_BYTES_MAX = GIB  # of memory, all that is mapped
+PARSER_CPU_S = 60  # of processor time, for each file
+PARSER_FILES_MAX = 64
+FHIR_CHECK_BYTES_MAX = 32 * MIB  # of one JSON document; of a line, in NDJSON
+HL7V2_CHECK_BYTES_MAX = 64 * MIB
+MARKUP_DEPTH_MAX = 256
+
 # Blobs on their way, and what is written down about them.
 RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB
 SYNC_BYTES = 16 * MIB  # of ciphertext, at most, that a power cut may take back

@@ -125,7 +125,8 @@ class StopResult(Document, frozen=True, kw_only=True):
 
 
 class RecordAdded(Item, frozen=True, kw_only=True):
-    """`copies` clinics hold the ciphertext; `missing` names those that should and could not."""
+    """`copies` clinics hold the ciphertext; `missing` names those that should and could not. `structure` is
+    `sound`, `damaged` or `unchecked`, and filled in by the CLI, where the plaintext is."""
 
     file: str
     token: str
@@ -137,6 +138,7 @@ class RecordAdded(Item, frozen=True, kw_only=True):
     final_s: float | None = None
     holders: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    structure: str = ""
 
 
 class RecordAddResult(Document, frozen=True, kw_only=True):

@@ -113,7 +113,7 @@ async def test_several_files_are_added_in_one_document(
     tmp_path: Path, chartmesh: Run, files: list[str]
 ) -> None:
     async with serving(tmp_path, {control.RecordAdd: adding()}) as script:
-        printed = await chartmesh("record", "add", "--for", " CM1X ", "--type", "fhir", "--json", *files)
+        printed = await chartmesh("record", "add", "--for", " CM1X ", "--type", "other", "--json", *files)
     assert printed.status == 0
     assert printed.err == ""
     (document,) = printed.documents

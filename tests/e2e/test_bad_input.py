@@ -78,17 +78,20 @@ async def test_a_file_that_is_no_record_is_named_before_anything_is_sent(
     empty.touch()
     huge.touch()
     os.truncate(huge, limits.RECORD_BYTES_MAX + 1)
-    for bad, word in (
-        (tmp_path / "missing", "not there"),
-        (empty, "empty"),
-        (tmp_path, "a directory"),
-        (huge, "larger than 64 GiB"),
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    (papers / "letter").write_bytes(b"words")
+    for bad, said in (
+        (tmp_path / "missing", "missing is not there"),
+        (empty, "empty is empty"),
+        (papers, f"no file in {papers} is DICOM"),
+        (huge, "huge is larger than 64 GiB"),
     ):
         told = await refused(
             stage.clinics["clinic-a"], "record", "add", str(good), str(bad), "--for", "CM1"
         )
         assert told.kind == (1, "record-file")
-        assert f"{bad} is {word}" in told.error
+        assert said in told.error
 
 
 async def test_a_file_that_may_not_be_read_is_named(stage: Stage, tmp_path: Path) -> None:
