@@ -1,11 +1,12 @@
 """Proofs of state: what is so of a token or a grant, for whoever has the genesis file and nothing else.
 
 A proof holds the way from a committee that its reader knows to the header of a final block (`Route`), an
-excerpt of the state after that block, and what follows from it (`Claim`). It needs no clinic's word, no
-network and no block in between: an epoch costs one header, whatever happened in it.
+excerpt of the state after that block, and what follows from it (`Standing`). It needs no clinic's word, no
+network and no block in between: an epoch costs one header, whatever happened in it. What it is about, it
+does not say: its reader knows what was asked, and an excerpt of anything else leads to another root.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -70,20 +71,22 @@ class Route(Wire, frozen=True):
     finality: Finality
 
 
-class Claim(Wire, frozen=True):
-    """`standing` of `grant`, or of `token` where `grant` is empty, after the header's block."""
-
-    standing: int
-    token: TokenId
-    grant: GrantId
-
-
 class StateProof(Wire, frozen=True):
-    """Claims about one state, and what shows them. The excerpt has the entries that the claims rest on."""
+    """The standing of each of those asked about, in order, and what shows it. The excerpt has the entries
+    that the standings rest on."""
 
     route: Route
-    claims: tuple[Claim, ...]
+    standings: tuple[int, ...]
     excerpt: Excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`standing` of `grant`, or of `token` where `grant` is empty, after the header's block."""
+
+    standing: Standing
+    token: TokenId
+    grant: GrantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Proven:
 
     @property
     def standing(self) -> Standing:
-        return Standing(self.claim.standing)
+        return self.claim.standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +112,15 @@ class Shown:
     proven: tuple[Proven, ...]
 
 
-def prove_state(route: Route, state: LedgerState, asked: Sequence[tuple[TokenId, GrantId]]) -> StateProof:
+def prove_state(route: Route, state: LedgerState, asked: Sequence[Asked]) -> StateProof:
     """What is so of each of `asked` in `state`.
 
     `route` leads to the header of the block after which `state` is.
     """
-    claims = tuple(
-        Claim(_standing(state.token(token), state.grant(token, grant), grant), token, grant)
-        for token, grant in asked
+    standings = tuple(
+        int(_standing(state.token(token), state.grant(token, grant), grant)) for token, grant in asked
     )
-    return StateProof(route, claims, take_excerpt(state.entries, _keys(claims)))
+    return StateProof(route, standings, take_excerpt(state.entries, _keys(asked)))
 
 
 def _standing(token: TokenState | None, grant: GrantState | None, asked: GrantId) -> Standing:
@@ -152,14 +154,12 @@ def verify_state(
         RemoteProtocolError: it is not canonical or does not show it; with STALE, it is too old.
     """
     proof = decode(StateProof, raw, limit=limits.PROOF_BYTES_MAX)
-    if [(claim.token, claim.grant) for claim in proof.claims] != list(asked):
-        raise RemoteProtocolError("a proof of something else than what was asked")
     header = proof.route.header
     if header.time_ms > now_ms + genesis.limits.tolerance_ms:
         raise RemoteProtocolError("a proof from a later time than the clock's")
     if max_age_ms is not None and now_ms - header.time_ms > max_age_ms:
         raise RemoteProtocolError("a proof that is too old", "ask for a new one", code=Code.STALE)
-    proven = _verify_claims(header, proof)
+    proven = _verify_standings(header, asked, proof)
     verify_route(proof.route, committee or genesis_committee(genesis))
     return Shown(header.height, header.time_ms, block_hash(header), proven)
 
@@ -185,27 +185,29 @@ def _verify_header(header: Header, finality: Finality, committee: Committee) -> 
     verify_finality(header, finality, committee)
 
 
-def _verify_claims(header: Header, proof: StateProof) -> tuple[Proven, ...]:
-    if not 1 <= len(proof.claims) <= limits.CLAIMS_MAX:
-        raise Malformed("a proof without claims, or with too many")
-    for claim in proof.claims:
-        if len(claim.token) != HASH_BYTES or len(claim.grant) not in (0, HASH_BYTES):
-            raise Malformed("a claim about an id that is none")
-    found = verify_excerpt(header.state_root, _keys(proof.claims), proof.excerpt)
-    return tuple(_judge(claim, found) for claim in proof.claims)
+def _verify_standings(header: Header, asked: Sequence[Asked], proof: StateProof) -> tuple[Proven, ...]:
+    if not 1 <= len(asked) <= limits.CLAIMS_MAX or len(asked) != len(proof.standings):
+        raise RemoteProtocolError("a proof of more or less than what was asked")
+    for token, grant in asked:
+        if len(token) != HASH_BYTES or len(grant) not in (0, HASH_BYTES):
+            raise Malformed("a question about an id that is none")
+    found = verify_excerpt(header.state_root, _keys(asked), proof.excerpt)
+    return tuple(_judge(one, said, found) for one, said in zip(asked, proof.standings, strict=True))
 
 
-def _judge(claim: Claim, found: dict[bytes, bytes | None]) -> Proven:
-    raw = found[token_entry_key(claim.token)]
+def _judge(asked: Asked, said: int, found: dict[bytes, bytes | None]) -> Proven:
+    token_id, grant_id = asked
+    raw = found[token_entry_key(token_id)]
     token = None if raw is None else decode(TokenState, raw, limit=limits.STATE_ENTRY_BYTES_MAX)
-    raw = found[grant_entry_key(claim.token, claim.grant)] if claim.grant else None
+    raw = found[grant_entry_key(token_id, grant_id)] if grant_id else None
     grant = None if raw is None else decode(GrantState, raw, limit=limits.STATE_ENTRY_BYTES_MAX)
-    if claim.standing != _standing(token, grant, claim.grant):
-        raise RemoteProtocolError("a claim that does not follow from the state")
-    return Proven(claim, token, grant)
+    standing = _standing(token, grant, grant_id)
+    if said != standing:
+        raise RemoteProtocolError("a standing that does not follow from the state")
+    return Proven(Claim(standing, token_id, grant_id), token, grant)
 
 
-def _keys(claims: Iterable[Claim]) -> list[bytes]:
-    """The keys of the entries that `claims` rest on."""
-    tokens = [token_entry_key(claim.token) for claim in claims]
-    return tokens + [grant_entry_key(claim.token, claim.grant) for claim in claims if claim.grant]
+def _keys(asked: Sequence[Asked]) -> list[bytes]:
+    """The keys of the entries that the standings of `asked` rest on."""
+    tokens = [token_entry_key(token) for token, _ in asked]
+    return tokens + [grant_entry_key(token, grant) for token, grant in asked if grant]

@@ -188,7 +188,7 @@ class ProofRequest(Wire, frozen=True, tag=17):
 
 
 class ProofReply(Wire, frozen=True, tag=18):
-    """The proof, its claims in the order asked; None without a reason."""
+    """The proof, its standings in the order asked; None without a reason."""
 
     proof: StateProof | None
 

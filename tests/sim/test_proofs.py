@@ -12,7 +12,7 @@ from protocol.control import MyStop
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
 from protocol.messages.light import HeadersReply, ProofReply, ProofRequest, RouteReply
-from protocol.proofs import Claim, Shown, Standing, verify_state
+from protocol.proofs import Shown, Standing, verify_state
 from protocol.transactions import GrantId
 from tests.sim.light_world import LedgerClinic, Someone, issue, services
 from tests.sim.network import SimNetwork
@@ -70,9 +70,8 @@ class Lying(Crooked):
 
     def _spoil(self, true: ProofReply) -> ProofReply:
         assert true.proof is not None
-        last = true.proof.claims[-1]
-        claims = (*true.proof.claims[:-1], Claim(Standing.REVOKED, last.token, last.grant))
-        return ProofReply(replace(true.proof, claims=claims))
+        standings = (*true.proof.standings[:-1], int(Standing.REVOKED))
+        return ProofReply(replace(true.proof, standings=standings))
 
 
 class Withholding(Crooked):

@@ -119,7 +119,7 @@ def verify(raw: bytes, genesis: bytes, asked: Any, now_ms: int, age_ms: int | No
 
 
 def checked(proof: Any, genesis: Any, network: bytes, asked: Any, now_ms: int, age_ms: int | None) -> Any:
-    (ends, header, finality), claims, (places, siblings) = proof
+    (ends, header, finality), standings, (places, siblings) = proof
     votes = [member[2] for member in genesis[5]]
     for epoch, (end, final, (roster, (path, other))) in enumerate(ends):
         check_final(network, epoch, votes, end, final)
@@ -132,12 +132,12 @@ def checked(proof: Any, genesis: Any, network: bytes, asked: Any, now_ms: int, a
     check_final(network, len(ends), votes, header, finality)
     old = age_ms is not None and now_ms - header[6] > age_ms
     need(header[6] <= now_ms + genesis[4][1] and not old, "of another time")
-    need(0 < len(claims) < 65 and [claim[1:] for claim in claims] == asked, "not what was asked")
+    need(0 < len(asked) < 65 and all(len(one) == 32 and len(two) in (0, 32) for one, two in asked), "ids")
     keys = [(digest("state-token", one), two and digest("state-grant", one, two)) for one, two in asked]
     found = entries(header[8], {key for pair in keys for key in pair if key}, places, siblings)
-    for (standing, *_), (token, grant) in zip(claims, keys, strict=True):
-        need(standing == judge(found[token], found.get(grant), grant), "a claim that is not so")
-    return [header[4], header[6], digest("block", pack(header)), [claim[0] for claim in claims]]
+    for standing, (token, grant) in zip(standings, keys, strict=True):
+        need(standing == judge(found[token], found.get(grant), grant), "a standing that is not so")
+    return [header[4], header[6], digest("block", pack(header)), standings]
 
 
 def judge(token: bytes | None, grant: bytes | None, asked: bytes) -> int:

@@ -43,7 +43,7 @@ def state_proofs() -> Iterator[Case]:
     yield _case("too-old", "older than asked for", TRUE, now_ms=HEADER.time_ms + 60_001, age_ms=60_000)
     yield _case("clock-behind", "", TRUE, now_ms=HEADER.time_ms - tolerance_ms)
     yield _case("future", "from a later time", TRUE, now_ms=HEADER.time_ms - tolerance_ms - 1)
-    for made in (_routes(), _certificates(), _claims(), _excerpts()):
+    for made in (_routes(), _certificates(), _standings(), _excerpts()):
         for name, wrong, proof in made:
             yield _case(name, wrong, proof)
     yield from _questions()
@@ -154,14 +154,13 @@ def _certificates() -> Iterator[Spoiled]:
         )
 
 
-def _claims() -> Iterator[Spoiled]:
-    [claim] = TRUE.claims
+def _standings() -> Iterator[Spoiled]:
     for standing in set(Standing) - {Standing.LIVE}:
         name = standing.name.lower()
-        forged = replace(TRUE, claims=(replace(claim, standing=int(standing)),))
+        forged = replace(TRUE, standings=(int(standing),))
         yield f"live-said-{name}", f"a live grant said to be {name}", forged
-    yield "standing-0", "no such standing", replace(TRUE, claims=(replace(claim, standing=0),))
-    yield "standing-8", "no such standing", replace(TRUE, claims=(replace(claim, standing=8),))
+    yield "standing-0", "no such standing", replace(TRUE, standings=(0,))
+    yield "standing-8", "no such standing", replace(TRUE, standings=(8,))
 
 
 def _excerpts() -> Iterator[Spoiled]:
@@ -231,15 +230,14 @@ def _questions() -> Iterator[Case]:
         ("asked-two", "of one, where two were asked", ASKED_TRUE * 2),
     ):
         yield _case(f"asked-{name}", wrong, TRUE, asked)
-    yield _case("no-claims", "no claims", replace(TRUE, claims=()), [])
+    yield _case("no-standings", "no standings", replace(TRUE, standings=()), [])
     many = [ASKED[Standing.LIVE]] * (CLAIMS_MAX + 1)
-    yield _case("too-many-claims", "65 claims", replace(TRUE, claims=TRUE.claims * (CLAIMS_MAX + 1)), many)
+    yield _case("too-many", "65 standings", replace(TRUE, standings=TRUE.standings * len(many)), many)
     for what, changed in (
         ("token", (TokenId(token[:31]), grant_id(0))),
         ("grant", (token, GrantId(b"short"))),
     ):
-        claims = (replace(TRUE.claims[0], token=changed[0], grant=changed[1]),)
-        yield _case(f"short-{what}", f"a {what} that is no id", replace(TRUE, claims=claims), [changed])
+        yield _case(f"short-{what}", f"a {what} that is no id", TRUE, [changed])
 
 
 def _case(
