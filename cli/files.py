@@ -103,7 +103,7 @@ class Incoming:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise full(self._folder, error) from error
+            raise _full(self._folder, error) from error
 
     def keep(self, path: Path) -> None:
         """Makes it durable under its name, replacing what was there."""
@@ -114,9 +114,9 @@ class Incoming:
             os.fsync(self._file.fileno())
             self._temporary.replace(path)
             self._temporary = None
-            sync_folder(path.parent)
+            _sync_folder(path.parent)
         except OSError as error:
-            raise full(self._folder, error) from error
+            raise _full(self._folder, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -136,8 +136,7 @@ def safe_name(token: str, suggested: str) -> str:
     return f"{token[:_TOKEN_CHARS]}-{clean}" if clean else token[:_TOKEN_CHARS]
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable."""
+def _sync_folder(folder: Path) -> None:
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)
@@ -145,13 +144,11 @@ def sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def full(folder: Path, error: OSError) -> UserError:
-    """For what cannot be written."""
+def _full(folder: Path, error: OSError) -> UserError:
     return file_error(
         f"cannot write to {folder}: {error.strerror}", "make room or name another place with -o"
     )
 
 
 def file_error(message: str, hint: str) -> UserError:
-    """An error about a file of the user's."""
     return UserError(message, hint, code=Code.RECORD_FILE)

@@ -2,18 +2,18 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
-from cli.files import file_error, full, sync_folder
+from cli.files import file_error
 from protocol import limits
 from protocol.errors import Code, Malformed, UserError
 from protocol.examined import Examined
-from protocol.study import StudyFile, Unpacker, check_path, decode_head, encode_head
+from protocol.study import MAGIC, StudyFile, Unpacker, check_path, decode_head, encode_head
 
+_PIECE_BYTES: Final = 256 * limits.KIB
 _CHANGED_HINT: Final = "wait until it is complete, then add it again"
 
 
@@ -76,74 +76,68 @@ class StudyFolder:
                 raise file_error(f"{path} changed while it was read", _CHANGED_HINT)
 
 
-class IncomingStudy:
-    """A study on its way into a folder, hidden until `keep` names it. Left without, nothing remains."""
+def unpack(path: Path) -> None:
+    """Where the file there is a study, makes it a folder of its files. Each is checked on the way.
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UserError (RECORD_FILE) where nothing can be written there."""
-        import tempfile
+    Raises:
+        UserError: MALFORMED, it is no whole study; RECORD_FILE, a file cannot be written. Nothing but
+            the file remains then.
+    """
+    import tempfile
 
-        self.bytes = 0
-        self._hash = hashlib.sha256()
-        self._unpacker = Unpacker()
-        self._folder = folder
-        self._file: BinaryIO | None = None
-        self._exits = ExitStack()
-        try:
-            self._temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".chartmesh-", suffix=".part"))
-        except OSError as error:
-            raise full(folder, error) from error
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return
+            file.seek(0)
+            with tempfile.TemporaryDirectory(
+                dir=path.parent, prefix=".chartmesh-", suffix=".part"
+            ) as hidden:
+                folder = Path(hidden) / "study"
+                folder.mkdir()
+                _unpack(file, folder)
+                path.unlink()
+                folder.rename(path)
+        _sync_folder(path.parent)
+    except Malformed as error:
+        raise UserError(
+            f"what came is no whole study: {error}",
+            f"it is saved as one file, {path}; tell the clinic that issued it",
+            code=Code.MALFORMED,
+        ) from error
+    except OSError as error:
+        raise file_error(
+            f"cannot unpack the study into {path.parent}: {error.strerror}",
+            f"it is saved as one file, {path}: make room, and get it again",
+        ) from error
 
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
 
-    def write(self, chunk: bytes) -> None:
-        """Raises UserError: MALFORMED, it is no whole study; RECORD_FILE, it cannot be written."""
-        self._hash.update(chunk)
-        self.bytes += len(chunk)
-        try:
-            for file, some, is_last in self._unpacker.feed(chunk):
-                self._write(file, some, is_last)
-        except Malformed as error:
-            raise _no_study(error) from error
-        except OSError as error:
-            raise full(self._folder, error) from error
+def _unpack(file: BinaryIO, folder: Path) -> None:
+    unpacker, target = Unpacker(), None
+    with ExitStack() as exits:
+        while piece := file.read(_PIECE_BYTES):
+            for one, some, is_last in unpacker.feed(piece):
+                if target is None:
+                    path = folder / one.path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    target = exits.enter_context(path.open("xb"))
+                target.write(some)
+                if is_last:
+                    target.flush()
+                    os.fsync(target.fileno())
+                    exits.close()
+                    target = None
+    unpacker.finish()
+    for inner, _, _ in os.walk(folder):
+        _sync_folder(Path(inner))
 
-    def keep(self, path: Path) -> None:
-        """Names it, durably. Raises UserError as `write`, and where something of that name is there."""
-        try:
-            self._unpacker.finish()
-        except Malformed as error:
-            raise _no_study(error) from error
-        if path.exists():
-            raise file_error(f"{path} is there already", "move it away, or name another place with -o")
-        try:
-            for folder, _, _ in os.walk(self._temporary):
-                sync_folder(Path(folder))
-            self._temporary.rename(path)
-            sync_folder(path.parent)
-        except OSError as error:
-            raise full(self._folder, error) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._exits.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def _write(self, file: StudyFile, some: bytes, is_last: bool) -> None:
-        if self._file is None:
-            target = self._temporary / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._exits.enter_context(target.open("xb"))
-        self._file.write(some)
-        if is_last:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._exits.close()
-            self._file = None
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _walk(top: Path) -> Iterator[tuple[str, Path]]:
@@ -191,11 +185,3 @@ def _read(path: Path) -> Iterator[bytes]:
         raise file_error(
             f"cannot read {path}: {error.strerror}", "check the path and its permissions"
         ) from error
-
-
-def _no_study(error: Malformed) -> UserError:
-    return UserError(
-        f"what came is no whole study: {error}",
-        "save it as one file with -o FILE, and tell the clinic that issued it",
-        code=Code.MALFORMED,
-    )

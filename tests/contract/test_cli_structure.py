@@ -167,13 +167,15 @@ async def test_the_folder_of_a_study_is_one_record_and_comes_back_as_files(
     ],
     ids=["upwards", "absolute", "hash", "longer", "cut"],
 )
-async def test_a_study_that_is_none_leaves_nothing_behind(
+async def test_a_study_that_is_none_stays_one_file_and_no_other(
     tmp_path: Path, chartmesh: Run, target: Path, content: bytes
 ) -> None:
     async with serving(tmp_path, {control.RecordGet: giving(content)}):
         printed = await chartmesh(*GET, "-o", str(target), "--json")
     assert (printed.status, printed.error["code"]) == (1, "malformed")
-    assert contents(tmp_path) == {}
+    file = target / f"{TOKEN[:12]}-knee"
+    assert str(file) in printed.error["hint"]
+    assert contents(tmp_path) == {str(file.relative_to(tmp_path)): content}
 
 
 async def test_a_folder_without_an_image_or_with_a_link_is_no_study(tmp_path: Path, chartmesh: Run) -> None:

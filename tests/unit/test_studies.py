@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.studies import IncomingStudy, StudyFolder
+from cli.studies import StudyFolder, unpack
 from protocol import limits
 from protocol.errors import ChartmeshError, Code
 from protocol.examined import Examined
@@ -51,10 +51,10 @@ def test_the_memory_for_a_study_is_flat_on_both_ends(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         folder = ready(tmp_path / "out")
-        with IncomingStudy(tmp_path) as incoming:
+        with (tmp_path / "in").open("wb") as file:
             for piece in folder.pieces():
-                incoming.write(piece)
-            incoming.keep(tmp_path / "in")
+                file.write(piece)
+        unpack(tmp_path / "in")
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
