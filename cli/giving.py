@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from cli import render
 from cli.asking import confirm, with_words, words_options, yes_option
 from cli.launch import call_started
+from cli.persons import person_option
 from cli.settings import Settings, pass_settings, starting_options
 from cli.values import IdParam
 from protocol import exits
@@ -63,14 +64,15 @@ def give(
 @starting_options
 @yes_option
 @click.option("--name", default="", help="What you call yourself, in a code for the giver.")
+@person_option
 @click.argument("gift", required=False, metavar="[GIFT]")
 @pass_settings
-def take(settings: Settings, yes: bool, name: str, gift: str | None) -> int:
+def take(settings: Settings, yes: bool, name: str, person: str | None, gift: str | None) -> int:
     """Take a record that somebody gives you. Without GIFT: a code for the giver."""
     if (gift is None) == (name == ""):
         raise click.UsageError("give --name for a code of yours, or the GIFT that somebody made for it")
     if gift is None:
-        _print_code(settings, name)
+        _print_code(settings, name, person)
         return exits.DONE
     shown = call_started(settings, MyTake(gift=gift))
     if not settings.is_json:
@@ -88,8 +90,8 @@ def take(settings: Settings, yes: bool, name: str, gift: str | None) -> int:
     return exits.DONE if result.final else exits.NOT_FINAL
 
 
-def _print_code(settings: Settings, name: str) -> None:
-    result = call_started(settings, MyTakeCode(name=name))
+def _print_code(settings: Settings, name: str, person: str | None) -> None:
+    result = call_started(settings, MyTakeCode(name=name, person=person))
     if settings.is_json:
         render.document(result)
         return

@@ -18,6 +18,7 @@ from cli.keys import keys
 from cli.my import my
 from cli.network import network
 from cli.node_commands import completion, daemon, init, open_page, start, status, stop, version
+from cli.patient import patient
 from cli.peers import peer, peers
 from cli.record import record
 from cli.service import service
@@ -47,7 +48,8 @@ def chartmesh() -> None:
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, doctor, open_page, peers]
 COMMANDS += [version, completion]
-COMMANDS += [network, peer, keys, record, access, audit, my, backup, store, config, service, demo, bench]
+COMMANDS += [network, peer, keys, patient, record, access, audit, my, backup, store, config, service]
+COMMANDS += [demo, bench]
 for command in COMMANDS:
     chartmesh.add_command(command)
 

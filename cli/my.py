@@ -9,6 +9,7 @@ from cli.asking import confirm, yes_option
 from cli.client import call
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
+from cli.persons import person, person_option
 from cli.receive import check_output, receive
 from cli.requests import approve, decline, requests
 from cli.settings import Settings, pass_settings, starting_options
@@ -62,6 +63,7 @@ my.add_command(recover)
 my.add_command(requests)
 my.add_command(approve)
 my.add_command(decline)
+my.add_command(person)
 
 
 @my.command()
@@ -71,10 +73,11 @@ my.add_command(decline)
     "--count", type=click.IntRange(1, limits.ENROLMENTS_PER_CODE_MAX), default=1, show_default=True
 )
 @click.option("--qr", is_flag=True, help="Also as a QR code.")
+@person_option
 @pass_settings
-def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
+def code(settings: Settings, clinic: str, count: int, qr: bool, person: str | None) -> None:
     """A receive code, which lets one clinic add records to you."""
-    result = call_started(settings, MyCode(clinic=clinic, count=count))
+    result = call_started(settings, MyCode(clinic=clinic, count=count, person=person))
     if settings.is_json:
         render.document(result)
         return
@@ -87,19 +90,21 @@ def code(settings: Settings, clinic: str, count: int, qr: bool) -> None:
 
 @my.command()
 @starting_options
+@person_option
 @pass_settings
-def records(settings: Settings) -> None:
+def records(settings: Settings, person: str | None) -> None:
     """Your records, and who can see them."""
-    result = call_started(settings, MyRecords())
+    result = call_started(settings, MyRecords(person=person))
     if settings.is_json:
         render.document(result)
         return
     render.table(
-        ("ID", "DATE", "CLINIC", "TYPE", "SIZE", "TITLE", "WHO CAN SEE IT"),
+        ("ID", "DATE", "WHOSE", "CLINIC", "TYPE", "SIZE", "TITLE", "WHO CAN SEE IT"),
         (
             (
                 render.short(one.token),
                 render.when(one.time),
+                one.person or "?",
                 render.named(one.issuer_name, one.issuer),
                 one.type,
                 render.size(one.size),

@@ -8,6 +8,7 @@ nowhere else: on the wire all refusals are one and the same.
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from protocol import limits
 from protocol.codec import HASH_BYTES, Wire, decode, encode
@@ -239,6 +240,32 @@ def allows_copy(
     return asker in holders and not token.erased
 
 
+def is_open(
+    body: GrantBody,
+    *,
+    reader: PublicKey,
+    state: LedgerState,
+    denied: Container[tuple[TokenId, GrantId]],
+    wall_ms: int,
+) -> bool:
+    """Whether `reader` may be shown that it holds the grant `body`: it counts now, for some purpose.
+
+    This decides what a clinic lists for its own people, from what it was given; to read takes `decide`, at
+    the clinic that is asked.
+    """
+    name = grant_id(encode(body))
+    token = state.token(body.token)
+    if token is None or token.erased:
+        return False
+    at_sight = (body.token, name) in denied
+    registered = state.grant(body.token, name)
+    request = _Asked(body.token, reader, body.purposes[0])
+    return (
+        _refuse_registration(request, body, token, registered, at_sight)
+        or _refuse_terms(request, body, wall_ms, state.limits)
+    ) is None
+
+
 def is_fresh(freshness: Freshness, network_limits: NetworkLimits) -> bool:
     """Whether a node knows the time, and its newest final block is younger than the default `max_stale`."""
     is_young = freshness.age_ms < network_limits.max_stale_default_ms
@@ -259,8 +286,16 @@ def _refuse_owner(request: FetchRequest, token: TokenState) -> DenyReason | None
     return None
 
 
+class _Asked(NamedTuple):
+    """What the grant's terms are held against, of a request or without one."""
+
+    token: TokenId
+    signer: PublicKey
+    purpose: str
+
+
 def _refuse_registration(
-    request: FetchRequest,
+    request: FetchRequest | _Asked,
     body: GrantBody,
     token: TokenState,
     registered: GrantState | None,
@@ -281,7 +316,7 @@ def _refuse_registration(
 
 
 def _refuse_terms(
-    request: FetchRequest, body: GrantBody, wall_ms: int, network_limits: NetworkLimits
+    request: FetchRequest | _Asked, body: GrantBody, wall_ms: int, network_limits: NetworkLimits
 ) -> DenyReason | None:
     """What the grant's own words say of the request."""
     tolerance_ms = network_limits.tolerance_ms

@@ -13,13 +13,17 @@ from protocol.blocks import BlockHash, NetworkId
 from protocol.codec import HASH_BYTES, Wire, decode, encode
 from protocol.errors import Code, Malformed, UserError
 from protocol.keys import NETWORK_ID_BYTES, PublicKey, fingerprint
+from protocol.persons import is_reference
 from protocol.transactions import Enrolment, SignedEnrolment, verify_enrolment
 
 _ASK_AGAIN = "ask the patient for a new code made for this clinic"
 
 
 class ReceiveCode(Wire, frozen=True):
-    """Enrolments for one clinic of one network. `clinic` is its identity key, `clinic_name` for people."""
+    """Enrolments for one clinic of one network. `clinic` is its identity key, `clinic_name` for people.
+
+    `reference` is the person whose records these will be, as this clinic knows her (`protocol.persons`).
+    """
 
     network: NetworkId
     clinic: PublicKey
@@ -27,6 +31,7 @@ class ReceiveCode(Wire, frozen=True):
     checkpoint_height: int
     checkpoint_hash: BlockHash
     enrolments: tuple[SignedEnrolment, ...]
+    reference: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ def verify_code(code: ReceiveCode) -> tuple[VerifiedEnrolment, ...]:
         raise Malformed("receive code names no height")
     if not 1 <= len(code.clinic_name) <= limits.NAME_CHARS_MAX or not code.clinic_name.isprintable():
         raise Malformed("clinic name is empty, too long or not printable")
+    if not is_reference(code.reference):
+        raise Malformed("receive code does not say whose it is")
     if not 1 <= len(code.enrolments) <= limits.ENROLMENTS_PER_CODE_MAX:
         raise Malformed("receive code has no enrolments or too many")
     verified = tuple(
@@ -103,12 +110,7 @@ def check_code(
     Raises:
         UserError: RECEIVE_CODE: for another network, for another clinic, used already, or expired.
     """
-    if code.network != network:
-        raise _unusable("this receive code is for another network")
-    if code.clinic != clinic:
-        raise _unusable(
-            f"this receive code is for another clinic: {code.clinic_name} ({fingerprint(code.clinic)})"
-        )
+    check_addressed(code, network=network, clinic=clinic)
     try:
         unused = tuple(item for item in verify_code(code) if not used(item.terms.owner_key))
     except Malformed as error:
@@ -119,6 +121,16 @@ def check_code(
     if not usable:
         raise _unusable("this receive code has expired")
     return usable
+
+
+def check_addressed(code: ReceiveCode, *, network: NetworkId, clinic: PublicKey) -> None:
+    """Raises UserError RECEIVE_CODE: for another network, or for another clinic."""
+    if code.network != network:
+        raise _unusable("this receive code is for another network")
+    if code.clinic != clinic:
+        raise _unusable(
+            f"this receive code is for another clinic: {code.clinic_name} ({fingerprint(code.clinic)})"
+        )
 
 
 def _unusable(message: str) -> UserError:

@@ -15,6 +15,7 @@ from protocol.codec import HASH_BYTES, Wire, decode, encode
 from protocol.errors import Code, Malformed, UserError
 from protocol.grants import SealedKey, seal_key
 from protocol.keys import NETWORK_ID_BYTES, PublicKey, SigningKey, verify
+from protocol.persons import is_reference
 from protocol.rekeying import FreshKeys
 from protocol.transactions import (
     KIND,
@@ -39,11 +40,13 @@ _ASK_AGAIN: Final = {
 
 class TakeCode(Wire, frozen=True):
     """What a receiver gives out. The consent is an enrolment with no clinic: its issuer is its own owner
-    key, so that nothing can be minted by it. `name` is what the receiver calls himself."""
+    key, so that nothing can be minted by it. `name` is what the receiver calls himself; `reference` tells
+    the receiver's own wallet for whom the record is (`protocol.persons`)."""
 
     network: NetworkId
     name: str
     consent: SignedEnrolment
+    reference: bytes
 
 
 class Gift(Wire, frozen=True):
@@ -77,6 +80,7 @@ def verify_take(code: TakeCode) -> Enrolment:
     """The receiver's consent. Raises Malformed: a field out of its limits, or not signed by its owner
     key."""
     _require(1 <= len(code.name) <= limits.NAME_CHARS_MAX and code.name.isprintable(), "name")
+    _require(is_reference(code.reference), "reference")
     return _verify_consent(code.consent, code.network)
 
 
@@ -110,10 +114,11 @@ def sign_gift(
 ) -> Gift:
     """The gift that ends `generation` of `token`, and every grant with it.
 
-    `held` is sealed to the receiver; `entropy` is 32 fresh random bytes.
+    `held` is sealed to the receiver, as that of his person; `entropy` is 32 fresh random bytes.
     """
     consent = verify_take(to)
-    sealed = seal_key(held.content_key, held.label, to=consent.enc_key, entropy=entropy)
+    given = SealedKey(held.content_key, held.label, to.reference)
+    sealed = seal_key(given, to=consent.enc_key, entropy=entropy)
     transfer = Transfer(
         token=token,
         generation=generation,

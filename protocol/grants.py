@@ -16,6 +16,7 @@ from protocol.errors import Malformed
 from protocol.keys import OpeningKey, PublicKey, SealKey, is_public_key, seal
 from protocol.limits import NetworkLimits
 from protocol.padded import open_padded, padded
+from protocol.persons import is_reference
 from protocol.purposes import is_purpose
 from protocol.transactions import GrantId, TokenId
 
@@ -67,11 +68,13 @@ class RecordLabel(Wire, frozen=True):
 
 
 class SealedGrant(Wire, frozen=True):
-    """What the grantee receives: the encoded GrantBody, the content key and the label."""
+    """What the grantee receives: the encoded GrantBody, the content key and the label. `reference` is whose
+    record it is, as this grantee knows her (`protocol.persons`)."""
 
     body: bytes
     content_key: bytes
     label: RecordLabel
+    reference: bytes
 
 
 class GrantBoxes(Wire, frozen=True):
@@ -82,10 +85,15 @@ class GrantBoxes(Wire, frozen=True):
 
 
 class SealedKey(Wire, frozen=True):
-    """What the owner receives with a mint, and leaves herself on transfer and rotation."""
+    """What the owner receives with a mint, and leaves herself on transfer and rotation.
+
+    `reference` is whose record it is, as its issuer knows her, or for the owner key to which it is sealed.
+    It is not in the label, which all grantees see: by it they could compare whom they know.
+    """
 
     content_key: bytes
     label: RecordLabel
+    reference: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,7 @@ def seal_grant(
     body: GrantBody,
     content_key: bytes,
     label: RecordLabel,
+    reference: bytes,
     *,
     to: SealKey,
     owner: SealKey,
@@ -155,9 +164,9 @@ def seal_grant(
     `entropy` is 32 fresh random bytes. Raises Malformed where a field is out of its limits.
     """
     check_grant_body(body, network_limits)
-    _check_sealed(content_key, label)
+    _check_sealed(content_key, label, reference)
     raw = encode(body)
-    sealed = padded(SealedGrant(raw, content_key, label), _GRANT_PAD_BYTES)
+    sealed = padded(SealedGrant(raw, content_key, label, reference), _GRANT_PAD_BYTES)
     boxes = GrantBoxes(
         seal(to, sealed, entropy=entropy),
         seal(owner, padded(body, _BODY_PAD_BYTES), entropy=digest("owner-box", entropy)),
@@ -177,7 +186,7 @@ def open_grant(opening_key: OpeningKey, sealed: bytes, network_limits: NetworkLi
     if opened is None:
         return None
     try:
-        _check_sealed(opened.content_key, opened.label)
+        _check_sealed(opened.content_key, opened.label, opened.reference)
         return OpenedGrant(grant_id(opened.body), decode_grant_body(opened.body, network_limits), opened)
     except Malformed:
         return None
@@ -202,29 +211,30 @@ def open_owner_box(opening_key: OpeningKey, box: bytes, network_limits: NetworkL
     return encode(opened)
 
 
-def seal_key(content_key: bytes, label: RecordLabel, *, to: SealKey, entropy: bytes) -> bytes:
-    """The content key and label, sealed to the owner's sealing key `to`.
+def seal_key(held: SealedKey, *, to: SealKey, entropy: bytes) -> bytes:
+    """What the owner is to have, sealed to her sealing key `to`.
 
     `entropy` is 32 fresh random bytes. Raises Malformed where a field is out of its limits.
     """
-    _check_sealed(content_key, label)
-    return seal(to, padded(SealedKey(content_key, label), _KEY_PAD_BYTES), entropy=entropy)
+    _check_sealed(held.content_key, held.label, held.reference)
+    return seal(to, padded(held, _KEY_PAD_BYTES), entropy=entropy)
 
 
 def open_key(opening_key: OpeningKey, sealed: bytes) -> SealedKey | None:
-    """The content key and label in `sealed`, or None where it is not for this key or not of this form."""
+    """What the owner received in `sealed`, or None where it is not for this key or not of this form."""
     opened = open_padded(SealedKey, opening_key, sealed, _KEY_PAD_BYTES)
     if opened is None:
         return None
     try:
-        _check_sealed(opened.content_key, opened.label)
+        _check_sealed(opened.content_key, opened.label, opened.reference)
     except Malformed:
         return None
     return opened
 
 
-def _check_sealed(content_key: bytes, label: RecordLabel) -> None:
+def _check_sealed(content_key: bytes, label: RecordLabel, reference: bytes) -> None:
     _require(len(content_key) == CONTENT_KEY_BYTES, "content_key")
+    _require(is_reference(reference), "reference")
     check_label(label)
 
 

@@ -97,6 +97,7 @@ ENROLMENT_LIFE_MS_MAX = 366 * DAY_MS
 HOLDERS = 3  # k: the issuing clinic and the best k - 1 others
 
 # A patient's wallet.
+PERSONS_MAX = 32  # whose records one wallet holds; from the words alone, as many are looked for
 DEVICES_MAX = 64  # hot masters that one set of words has given; each phone that is lost takes one
 KEY_GAP_MAX = 512  # unused indices in a row after which the search for a patient's keys ends
 KEY_SKIP = 128  # indices that a device leaves out after a restore: the lost one may have given them away

@@ -38,7 +38,7 @@ def sign_rotation(
 
     `entropy` is 32 fresh random bytes. All grants that are not in `keep` end with it.
     """
-    sealed = seal_key(held.content_key, held.label, to=fresh.enc_key, entropy=entropy)
+    sealed = seal_key(held, to=fresh.enc_key, entropy=entropy)
     body = Rotate(
         token=token,
         generation=generation,

@@ -15,8 +15,10 @@ from typing import Final
 
 from mnemonic import Mnemonic
 
+from protocol import limits
 from protocol.errors import Code, UserError
 from protocol.keys import OpeningKey, PublicKey, SigningKey, hkdf
+from protocol.persons import PersonSecret
 from protocol.sheets import SHEET_WORDS, is_sheets, join_sheets
 from protocol.transactions import Enrolment, SignedEnrolment, next_key_hash, sign_enrolment
 
@@ -84,6 +86,13 @@ def cold_master(entropy: bytes) -> ColdMaster:
 def wallet_id(hot: HotMaster) -> PublicKey:
     """What names the wallet to its owner. It signs nothing and leads to no other key."""
     return SigningKey(hkdf(hot.secret, "wallet-id")).public
+
+
+def person_secret(first_device: HotMaster, person: int) -> PersonSecret:
+    """The secret of person number `person`. It comes from the hot master of device 0 whatever device is
+    used, so that her clinics know her by the same references after a phone was lost."""
+    assert 0 <= person < limits.PERSONS_MAX, "a wallet has few persons, numbered from 0"
+    return PersonSecret(hkdf(first_device.secret, f"person/{person}"))
 
 
 def owner_key(hot: HotMaster, index: int) -> SigningKey:

@@ -27,7 +27,7 @@ from protocol import limits
 from protocol.blobs import Sealer
 from protocol.blocks import NO_BLOCK, Certificate, Finality, Phase, Statement
 from protocol.codec import digest, encode
-from protocol.grants import GrantBody, RecordLabel, seal_grant, seal_key
+from protocol.grants import GrantBody, RecordLabel, SealedKey, seal_grant, seal_key
 from protocol.keys import SigningKey
 from protocol.transactions import (
     Content,
@@ -60,6 +60,7 @@ from tests.sim.entropy import SimEntropy
 IDS = tuple(clinic.public for clinic in CLINICS)
 NO_FINALITY = Finality(Certificate(Statement(0, 0, Phase.FINALIZE, NO_BLOCK), 0, ()))
 QUOTA_BYTES = limits.GIB
+REFERENCE = b"known here as 16"
 LABEL = RecordLabel("a title", "fhir", "bundle.json", 1, CREATED_MS, b"")
 
 
@@ -224,7 +225,7 @@ async def issue(clinic: Clinic, size: int, *, patient: str = "ann") -> Record:
 def mint(clinic: Clinic, content: Content, content_key: bytes, patient: str) -> Signed:
     own = keys(patient)
     next_hash = next_key_hash(own.next.public)
-    sealed = seal_key(content_key, LABEL, to=own.enc.public, entropy=bytes(32))
+    sealed = seal_key(SealedKey(content_key, LABEL, REFERENCE), to=own.enc.public, entropy=bytes(32))
     terms = Enrolment(clinic.identity, own.owner.public, next_hash, own.enc.public, FAR_MS)
     body = Mint(
         bytes(16),
@@ -269,6 +270,7 @@ def grant(record: Record, to: int, **changes: object) -> Given:
         body,
         record.content_key,
         LABEL,
+        REFERENCE,
         to=opening(to).public,
         owner=keys(record.patient).enc.public,
         network_limits=GENESIS.limits,

@@ -37,6 +37,9 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.PageOpen(),
     control.RecordAdd(name="scan.dcm", size=5, code="CM1ABC", type="dicom", title="Hüfte", patient="p"),
     control.RecordList(patient="p", since_ms=1, rows=5),
+    control.PatientEnrol(name="p", code="CM1ABC", also=True),
+    control.PatientList(),
+    control.PatientShow(name="p", rows=5),
     control.RecordShow(id="abcdef"),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", grant="00ff"),
     control.AccessAsk(
@@ -59,8 +62,12 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.NetworkEvidence(member=None),
     control.KeysShow(),
     control.KeysRotate(),
-    control.MyCode(clinic="clinic-a", count=3),
-    control.MyRecords(),
+    control.MyCode(clinic="clinic-a", count=3, person="Mia"),
+    control.MyRecords(person="Mia"),
+    control.MyPersons(),
+    control.MyPersonAdd(name="Mia"),
+    control.MyPersonRename(name="Mia", to="Mia B."),
+    control.MyPersonAssign(record=TOKEN, name="Mia"),
     control.MyRecord(id=TOKEN),
     control.MyShare(records=(TOKEN,), clinic="clinic-b", for_ms=1, purposes=("TREAT",)),
     control.MyShares(),
@@ -79,7 +86,21 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.WalletShow(),
 )
 
+PATIENT = control.PatientItem(name="p", reference="01020304", since=control.utc(0))
 RESULTS: dict[type, control.Document] = {
+    control.MyPersonsResult: control.MyPersonsResult(
+        persons=(control.PersonItem(name="Mia", number=1, records=2),)
+    ),
+    control.PatientEnrolResult: control.PatientEnrolResult(patient=PATIENT),
+    control.PatientListResult: control.PatientListResult(patients=(PATIENT,)),
+    control.PatientShowResult: control.PatientShowResult(
+        patient="p",
+        records=(
+            control.TimelineItem(
+                token=TOKEN, time="t", type="fhir", title="t", size=1, issuer="02", issuer_name="a"
+            ),
+        ),
+    ),
     control.StatusResult: control.StatusResult(
         role="clinic",
         id="02" * 33,

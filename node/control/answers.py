@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from node.clinic import Clinic
-from node.control.clinic_answers import NetworkRequest, RecordRequest, answer_clinic
+from node.control.clinic_answers import NetworkRequest, PatientsRequest, RecordRequest, answer_clinic
 from node.control.halted import require_running
 from node.control.joining import Door, Part, apply_with, look_at_invitation
 from node.control.keeping import Keeping
@@ -110,7 +110,7 @@ class Answers:
                 return await self._door.open_page()
         if isinstance(request, DoorRequest):
             return await self._answer_door(request)
-        if isinstance(request, NetworkRequest | RecordRequest):
+        if isinstance(request, NetworkRequest | PatientsRequest | RecordRequest):
             return await answer_clinic(self._clinic(), request, exchange)
         return await answer_patient(self._client(), request, exchange)
 

@@ -18,6 +18,9 @@ from protocol.control import (
     NetworkInvite,
     NetworkRemove,
     NetworkSuspend,
+    PatientEnrol,
+    PatientList,
+    PatientShow,
     RecordAdd,
     RecordGet,
     RecordList,
@@ -26,15 +29,18 @@ from protocol.control import (
 
 AccessRequest = AccessAsk | AccessList | AccessShow
 RecordRequest = RecordAdd | RecordList | RecordShow | RecordGet | AccessRequest | AuditList | AuditVerify
+PatientsRequest = PatientEnrol | PatientList | PatientShow
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 
 
 async def answer_clinic(
-    clinic: Clinic, request: RecordRequest | NetworkRequest, exchange: Exchange
+    clinic: Clinic, request: RecordRequest | PatientsRequest | NetworkRequest, exchange: Exchange
 ) -> Document:
     """Raises UserError, with what to do next."""
     if isinstance(request, NetworkRequest):
         return await _answer_member(MembershipAnswers(clinic), request)
+    if isinstance(request, PatientsRequest):
+        return await _answer_patients(clinic.records, request)
     return await _answer_records(clinic.records, request, exchange)
 
 
@@ -58,6 +64,18 @@ async def _answer_records(records: RecordServices, request: RecordRequest, excha
             return await records.audit_views.rows(request)
         case AuditVerify():
             return await records.audit_views.verify(request)
+        case _:
+            assert_never(request)
+
+
+async def _answer_patients(records: RecordServices, request: PatientsRequest) -> Document:
+    match request:
+        case PatientEnrol():
+            return await records.patient_views.enrol(request)
+        case PatientList():
+            return await records.patient_views.rows()
+        case PatientShow():
+            return await records.patient_views.show(request)
         case _:
             assert_never(request)
 

@@ -17,6 +17,10 @@ from protocol.control import (
     MyDecline,
     MyGive,
     MyLostPhone,
+    MyPersonAdd,
+    MyPersonAssign,
+    MyPersonRename,
+    MyPersons,
     MyRecord,
     MyRecords,
     MyRecover,
@@ -34,6 +38,7 @@ from protocol.control import (
 MyRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
 OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
 AskedRequest = MyRequests | MyApprove | MyDecline
+PersonRequest = MyPersons | MyPersonAdd | MyPersonRename | MyPersonAssign
 GivingRequest = MyTakeCode | MyGive | MyTake
 
 
@@ -45,6 +50,8 @@ async def answer_patient(client: LightClient, request: PatientRequest, exchange:
         return await _answer_giving(client.giving, request)
     if isinstance(request, AskedRequest):
         return await _answer_asked(client.requests, request)
+    if isinstance(request, PersonRequest):
+        return _answer_person(client, request)
     return await _answer_my(client.my, request, exchange)
 
 
@@ -53,7 +60,7 @@ async def _answer_my(my: My, request: MyRequest, exchange: Exchange) -> Document
         case MyCode():
             return await my.code(request)
         case MyRecords():
-            return await my.records()
+            return await my.records(request)
         case MyRecord():
             return await my.record(request, exchange.write_data)
         case MyShare():
@@ -92,6 +99,21 @@ async def _answer_asked(requests: Requests, request: AskedRequest) -> Document:
             return await requests.approve(request)
         case MyDecline():
             return await requests.decline(request)
+        case _:
+            assert_never(request)
+
+
+def _answer_person(client: LightClient, request: PersonRequest) -> Document:
+    persons = client.persons
+    match request:
+        case MyPersons():
+            return persons.listed()
+        case MyPersonAdd(name=name):
+            return persons.add(name)
+        case MyPersonRename(name=name, to=to):
+            return persons.rename(name, to)
+        case MyPersonAssign(record=record, name=name):
+            return persons.assign(client.wallet.record(record).token, name)
         case _:
             assert_never(request)
 

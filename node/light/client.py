@@ -16,6 +16,7 @@ from node.light.lookups import Lookups
 from node.light.members import Members, load_members
 from node.light.my import My
 from node.light.own_keys import OwnKeys
+from node.light.persons import Persons
 from node.light.proofs import Proofs
 from node.light.recovery import Recovery
 from node.light.requests import Requests
@@ -60,6 +61,7 @@ class LightClient:
         )
         self.chain = LightChain(genesis=genesis, store=store, clinics=self.clinics, clock=clock)
         self.wallet = Wallet(keys=keys, store=store, keep=keep)
+        self.persons = Persons(wallet=self.wallet, store=store, network=self.chain.network)
         self.proofs = Proofs(
             genesis=genesis, chain=self.chain, clinics=self.clinics, wallet=self.wallet, clock=clock
         )
@@ -71,6 +73,7 @@ class LightClient:
             chain=self.chain,
             clinics=self.clinics,
             wallet=self.wallet,
+            persons=self.persons,
             transactor=transactor,
             proofs=self.proofs,
             clock=clock,
@@ -81,6 +84,7 @@ class LightClient:
             clinics=self.clinics,
             members=self.members,
             wallet=self.wallet,
+            persons=self.persons,
             discovery=discovery,
             sharing=sharing,
             who=self._who(self.members),
@@ -103,6 +107,7 @@ class LightClient:
         return Giving(
             chain=self.chain,
             wallet=self.wallet,
+            persons=self.persons,
             discovery=discovery,
             transactor=transactor,
             clock=clock,
@@ -127,7 +132,12 @@ class LightClient:
     def _recovery(self, lookups: Lookups) -> Recovery:
         given = GivenGrants(chain=self.chain, clinics=self.clinics, wallet=self.wallet, proofs=self.proofs)
         return Recovery(
-            clinics=self.clinics, members=self.members, lookups=lookups, wallet=self.wallet, given=given
+            clinics=self.clinics,
+            members=self.members,
+            lookups=lookups,
+            wallet=self.wallet,
+            persons=self.persons,
+            given=given,
         )
 
     def _rotation(
@@ -141,6 +151,7 @@ class LightClient:
         return Rotation(
             chain=self.chain,
             wallet=self.wallet,
+            persons=self.persons,
             discovery=discovery,
             sharing=sharing,
             transactor=transactor,

@@ -2,6 +2,7 @@
 
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
+from node.light.persons import Persons
 from node.light.transact import Transactor, not_taken
 from node.light.wallet import Offer, Wallet
 from node.light.words import Cold
@@ -42,6 +43,7 @@ class Giving:
         *,
         chain: LightChain,
         wallet: Wallet,
+        persons: Persons,
         discovery: Discovery,
         transactor: Transactor,
         clock: Clock,
@@ -49,16 +51,19 @@ class Giving:
     ) -> None:
         self._chain, self._wallet, self._discovery = chain, wallet, discovery
         self._transactor, self._clock, self._entropy = transactor, clock, entropy
+        self._persons = persons
 
     def take_code(self, request: MyTakeCode) -> TakeCodeResult:
-        """Keys to be given one record under. No clinic hears of them. Raises UserError LIMIT or
-        NOT_INITIALISED, as the wallet does."""
+        """Keys to be given one record under. No clinic hears of them. Raises UserError REFUSED, no such
+        person; LIMIT or NOT_INITIALISED, as the wallet does."""
+        person = self._persons.named(request.person)
         not_after_ms = self._clock.wall_ms() + TAKE_LIFE_MS
         [offer] = self._wallet.offer([_NOBODY], not_after_ms)
         keys, network = self._wallet.fresh_keys(offer), self._chain.network
         consent = sign_consent(self._wallet.owner_key(offer), keys, not_after_ms, network)
+        reference = self._persons.reference(person.number, keys.owner_key)
         return TakeCodeResult(
-            code=encode_take(TakeCode(network, request.name, consent)),
+            code=encode_take(TakeCode(network, request.name, consent, reference)),
             fingerprint=fingerprint(keys.owner_key),
             not_after=utc(not_after_ms),
         )

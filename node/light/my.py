@@ -6,6 +6,7 @@ from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
 from node.light.members import Members
+from node.light.persons import Persons
 from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
 from node.light.who import UNREACHED, Who
@@ -22,6 +23,7 @@ from protocol.control import (
     MyCodeResult,
     MyRecord,
     MyRecordItem,
+    MyRecords,
     MyRecordsResult,
     MyShare,
     MyShareResult,
@@ -34,11 +36,12 @@ from protocol.control import (
     utc,
 )
 from protocol.errors import Code, UserError
-from protocol.grants import RecordLabel
+from protocol.grants import SealedKey
 from protocol.purposes import OWNER_PURPOSE, purpose_code
 
 OWNER = "the owner"
 FLAWS = frozenset(flaw.value for flaw in LogFlaw)
+EVERYBODYS = MyRecords()
 CODE_LIFE_MS = 30 * limits.DAY_MS
 
 
@@ -52,6 +55,7 @@ class My:
         clinics: Clinics,
         members: Members,
         wallet: Wallet,
+        persons: Persons,
         discovery: Discovery,
         sharing: Sharing,
         who: Who,
@@ -60,10 +64,11 @@ class My:
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._discovery, self._sharing, self._who, self._clock = discovery, sharing, who, clock
-        self._fetcher, self._members = fetcher, members
+        self._fetcher, self._members, self._persons = fetcher, members, persons
 
     async def code(self, request: MyCode) -> MyCodeResult:
         """A receive code for a clinic, named in it, under fresh one-time keys."""
+        person = self._persons.named(request.person)
         clinic = await self._named(request.clinic)
         not_after_ms = self._clock.wall_ms() + CODE_LIFE_MS
         network, head = self._chain.network, self._chain.head.header
@@ -75,6 +80,7 @@ class My:
             checkpoint_height=head.height,
             checkpoint_hash=block_hash(head),
             enrolments=tuple(enrolments),
+            reference=self._persons.reference(person.number, clinic.id_key),
         )
         return MyCodeResult(
             code=encode_code(code),
@@ -82,19 +88,22 @@ class My:
             clinic_name=clinic.name,
             count=request.count,
             not_after=utc(not_after_ms),
+            person=person.name,
         )
 
-    async def records(self) -> MyRecordsResult:
-        """All records, newest first, with who can see each."""
+    async def records(self, request: MyRecords = EVERYBODYS) -> MyRecordsResult:
+        """All records, or those of one person, newest first, with who can see each."""
+        wanted = None if request.person is None else self._persons.named(request.person)
         records = await self.known()
         live = self._sharing.live()
-        opened = [(record, self._wallet.open(record).label) for record in records]
+        opened = [(record, self._wallet.open(record)) for record in records]
+        if wanted is not None:
+            opened = [pair for pair in opened if self._persons.of(*pair) == wanted.number]
         places = amendments(
-            Version(record.token, record.issuer, label.prior, label.time_ms) for record, label in opened
+            Version(record.token, record.issuer, held.label.prior, held.label.time_ms)
+            for record, held in opened
         )
-        items = [
-            self._item(record, label, live, places[record.token]) for record, label in reversed(opened)
-        ]
+        items = [self._item(record, held, live, places[record.token]) for record, held in reversed(opened)]
         return MyRecordsResult(records=tuple(items))
 
     async def record(self, request: MyRecord, write: Write) -> RecordGetResult:
@@ -187,10 +196,11 @@ class My:
     def _item(
         self,
         record: OwnRecord,
-        label: RecordLabel,
+        held: SealedKey,
         live: Sequence[OwnGrant],
         place: Amendment,
     ) -> MyRecordItem:
+        label = held.label
         return MyRecordItem(
             token=record.token.hex(),
             issuer=record.issuer.hex(),
@@ -202,4 +212,5 @@ class My:
             grants=tuple(self._sharing.item(grant) for grant in live if grant.token == record.token),
             prior=(place.prior or b"").hex(),
             amended_by=(place.amended_by or b"").hex(),
+            person=self._persons.name_of(self._persons.of(record, held)),
         )

@@ -13,6 +13,7 @@ from node.light.discovery import record_of
 from node.light.given import GivenGrants
 from node.light.lookups import Lookups, Question
 from node.light.members import Members
+from node.light.persons import Persons
 from node.light.wallet import Offer, OwnRecord, Wallet
 from node.light.words import Cold
 from protocol import limits
@@ -39,10 +40,17 @@ class Recovery:
     """Fills an empty wallet, or looks again for all that one should hold."""
 
     def __init__(
-        self, *, clinics: Clinics, members: Members, lookups: Lookups, wallet: Wallet, given: GivenGrants
+        self,
+        *,
+        clinics: Clinics,
+        members: Members,
+        lookups: Lookups,
+        wallet: Wallet,
+        persons: Persons,
+        given: GivenGrants,
     ) -> None:
         self._clinics, self._members, self._given = clinics, members, given
-        self._lookups, self._wallet = lookups, wallet
+        self._lookups, self._wallet, self._persons = lookups, wallet, persons
 
     async def recover(self, words: str) -> RecoverResult:
         """Finds every token that the words' keys were ever given, fills the pool, and finds what is shared.
@@ -63,6 +71,7 @@ class Recovery:
         for record in sorted(records, key=lambda one: one.generation):
             self._wallet.put_record(record)
         owned = self._wallet.records()
+        self._note_persons(owned)
         given = [
             await self._given.find(record, [one for one in records if one.token == record.token])
             for record in owned
@@ -73,6 +82,12 @@ class Recovery:
             grants=sum(one.live for one in given),
             unreadable=sum(one.unreadable for one in given),
         )
+
+    def _note_persons(self, records: list[OwnRecord]) -> None:
+        for record in records:
+            person = self._persons.of(record, self._wallet.open(record)) if record.sealed_key else None
+            if person is not None:
+                self._persons.note(person)
 
     async def _search(self, cold: Cold) -> tuple[Search, list[OwnRecord]]:
         search, records = Search(), list[OwnRecord]()

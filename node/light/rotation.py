@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
+from node.light.persons import Persons
 from node.light.sharing import Sharing
 from node.light.transact import Transactor
 from node.light.wallet import Offer, OwnGrant, OwnRecord, RecordState, Wallet
@@ -28,6 +29,7 @@ class Rotation:
         *,
         chain: LightChain,
         wallet: Wallet,
+        persons: Persons,
         discovery: Discovery,
         sharing: Sharing,
         transactor: Transactor,
@@ -36,7 +38,7 @@ class Rotation:
     ) -> None:
         self._chain, self._wallet, self._discovery = chain, wallet, discovery
         self._sharing, self._transactor = sharing, transactor
-        self._clock, self._entropy = clock, entropy
+        self._clock, self._entropy, self._persons = clock, entropy, persons
 
     async def lost_phone(self, words: str, keep: Sequence[str]) -> LostPhoneResult:
         """Gives every record new keys, of a device number that was never used. Grants end, but those
@@ -97,12 +99,16 @@ class Rotation:
         self, cold: Cold, record: OwnRecord, offer: Offer, kept: Sequence[OwnGrant]
     ) -> tuple[Submission, OwnRecord]:
         """The rotation of `record` to the keys of `offer`, and the record that comes of it."""
+        held, owner = self._wallet.open(record), self._wallet.owner_key(offer)
+        person = self._persons.of(record, held)
+        if person is not None:
+            held = replace(held, reference=self._persons.reference(person, owner.public))
         raw, sealed = sign_rotation(
             record.token,
             record.generation,
-            self._wallet.open(record),
+            held,
             next_key=cold.next_key(record),
-            owner=self._wallet.owner_key(offer),
+            owner=owner,
             fresh=self._wallet.fresh_keys(offer),
             keep=[grant.grant_id for grant in kept if grant.token == record.token],
             network=self._chain.network,

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
+from node.light.persons import Persons
 from node.light.proofs import Proofs
 from node.light.transact import Transactor, not_taken
 from node.light.wallet import OwnGrant, OwnRecord, RecordState, Wallet
@@ -41,6 +42,7 @@ class Sharing:
         chain: LightChain,
         clinics: Clinics,
         wallet: Wallet,
+        persons: Persons,
         transactor: Transactor,
         proofs: Proofs,
         clock: Clock,
@@ -48,7 +50,7 @@ class Sharing:
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._transactor, self._clock, self._entropy = transactor, clock, entropy
-        self._proofs = proofs
+        self._proofs, self._persons = proofs, persons
 
     async def share(
         self, records: Sequence[OwnRecord], grantee: Member, for_ms: int, purposes: Sequence[str]
@@ -56,7 +58,8 @@ class Sharing:
         """Grants reading of `records`, one grant each, and waits until they are final.
 
         Raises:
-            UserError: no clinic took them, or NOT_FINAL where finality is not shown in time.
+            UserError: no clinic took them, NOT_FINAL where finality is not shown in time, or USAGE where it
+                is not clear whose a record is.
         """
         made = [self._grant(record, grantee, for_ms, purposes) for record in records]
         for grant, _ in made:
@@ -162,6 +165,7 @@ class Sharing:
         self, record: OwnRecord, grantee: Member, for_ms: int, purposes: Sequence[str]
     ) -> tuple[OwnGrant, Submission]:
         network_limits, opened = self._chain.limits, self._wallet.open(record)
+        person = self._persons.known(record, opened)
         now_ms = self._clock.wall_ms()
         body = GrantBody(
             token=record.token,
@@ -181,6 +185,7 @@ class Sharing:
             body,
             opened.content_key,
             opened.label,
+            self._persons.reference(person, grantee.id_key),
             to=grantee.enc_key,
             owner=self._wallet.opening_key(record).public,
             network_limits=network_limits,

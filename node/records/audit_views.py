@@ -5,7 +5,7 @@ from collections.abc import Callable
 from node.chain.ledger import Ledger
 from node.ports import Offload
 from node.records.audit_log import AuditLog
-from node.records.issued import IssuedRecords
+from node.records.patient_history import PatientHistory
 from protocol.audit import AuditEvent, AuditRecord, record_hash
 from protocol.control import AuditItem, AuditList, AuditListResult, AuditVerify, AuditVerifyResult, utc
 from protocol.keys import PublicKey
@@ -22,11 +22,11 @@ class AuditViews:
         identity: PublicKey,
         audit: AuditLog,
         ledger: Ledger,
-        issued: IssuedRecords,
+        history: PatientHistory,
         offload: Offload,
     ) -> None:
         self._identity, self._audit, self._ledger = identity, audit, ledger
-        self._issued, self._offload = issued, offload
+        self._history, self._offload = history, offload
 
     async def rows(self, request: AuditList) -> AuditListResult:
         """Records newest first, and whether each listed is the one that its successor names."""
@@ -69,7 +69,7 @@ class AuditViews:
         return AuditListResult(entries=tuple(items), ok=ok, head=head.hex(), more=more)
 
     def _filter(self, request: AuditList) -> Keep:
-        tokens = None if request.patient is None else self._issued.tokens_of(request.patient)
+        tokens = None if request.patient is None else self._history.tokens(request.patient)
 
         def keep(record: AuditRecord) -> bool:
             return (

@@ -5,7 +5,7 @@ the body, which says what was allowed; the content key and the label stay in the
 deletes when the grant ends, and are opened each time they are needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -116,6 +116,12 @@ class GrantsInbox:
     def is_live(self, grant: HeldGrant) -> bool:
         """Whether the ledger still counts it, whatever its dates say."""
         return self._is_live(grant.token, grant.grant_id)
+
+    def of_patient(self, references: Container[bytes]) -> list[tuple[HeldGrant, SealedGrant]]:
+        """The grants of records whose patient is known here by one of `references`, those that ended
+        included as long as their box is kept."""
+        opened = ((grant, self.open(grant)) for grant in self.held())
+        return [(grant, box) for grant, box in opened if box is not None and box.reference in references]
 
     def open(self, grant: HeldGrant) -> SealedGrant | None:
         """The content key and the label; None where the box was deleted because the grant ended."""

@@ -1,7 +1,7 @@
 """What this clinic keeps for itself of the records that it issued: their labels and its own names for the
 patients, sealed to its own key, so that neither is in clear on its disk. Content keys are not kept."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from node.ports import Entropy, Store
 from node.records.ids import find_issued
@@ -18,10 +18,12 @@ _ENTROPY_BYTES = 32
 
 
 class IssuedRecord(Wire, frozen=True):
-    """`patient` is the clinic's own name for her; `holders` are those who signed for the ciphertext."""
+    """`patient` is the clinic's own name for her, `reference` what her wallet is known by here; `holders`
+    are those who signed for the ciphertext."""
 
     label: RecordLabel
     patient: str
+    reference: bytes
     holders: tuple[PublicKey, ...]
 
 
@@ -79,9 +81,10 @@ class IssuedRecords:
             )
         return decode(IssuedRecord, opened, limit=_ENTRY_BYTES_MAX)
 
-    def tokens_of(self, patient: str) -> set[TokenId]:
-        """The records of a patient, by the clinic's own name."""
-        return {token for token, entry in self.entries() if self.open(entry).patient == patient}
+    def tokens_of(self, patient: str, references: Container[bytes] = ()) -> set[TokenId]:
+        """The records of a patient, by the clinic's own name or what her wallet is known by."""
+        opened = ((token, self.open(entry)) for token, entry in self.entries())
+        return {token for token, one in opened if one.patient == patient or one.reference in references}
 
 
 def _decode(raw: bytes) -> IssuedEntry:

@@ -14,6 +14,7 @@ from node.exchange import Exchange
 from node.ports import Clock, Entropy, Offload
 from node.records.holders import Holders, Pushed
 from node.records.issued import IssuedRecord, IssuedRecords
+from node.records.patients import Patients
 from node.records.vault import Vault
 from node.records.vault_import import Import
 from protocol import limits
@@ -23,8 +24,9 @@ from protocol.codec import HASH_BYTES
 from protocol.codes import ReceiveCode, VerifiedEnrolment, check_code, decode_code
 from protocol.control import RecordAdd, RecordAdded, RecordAddResult
 from protocol.errors import Code, Refused, Rejected, UserError
-from protocol.grants import RecordLabel, seal_key
+from protocol.grants import RecordLabel, SealedKey, seal_key
 from protocol.keys import PublicKey, SigningKey
+from protocol.persons import Reference
 from protocol.records import SNIFF_BYTES_MAX, recognise
 from protocol.transactions import (
     NONCE_BYTES,
@@ -50,6 +52,19 @@ class _Sealed:
     first_bytes: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """Whose a record is to be: her consent, by what she is known here, this clinic's own name for her."""
+
+    consent: VerifiedEnrolment
+    reference: Reference
+    patient: str
+
+    @property
+    def owner_key(self) -> PublicKey:
+        return self.consent.terms.owner_key
+
+
 class Issuer:
     """Answers `record add`. `key` is the clinic's identity key."""
 
@@ -62,12 +77,13 @@ class Issuer:
         holders: Holders,
         submissions: Submissions,
         issued: IssuedRecords,
+        patients: Patients,
         clock: Clock,
         entropy: Entropy,
         offload: Offload,
     ) -> None:
         self._key, self._ledger, self._vault, self._holders = key, ledger, vault, holders
-        self._submissions, self._issued = submissions, issued
+        self._submissions, self._issued, self._patients = submissions, issued, patients
         self._clock, self._entropy, self._offload = clock, entropy, offload
         self._reserved: set[PublicKey] = set()
 
@@ -75,8 +91,9 @@ class Issuer:
         """Takes one record in. Cancelled before its mint was submitted, it leaves nothing here.
 
         Raises:
-            UserError: RECEIVE_CODE, the code cannot be used; USAGE, the title is not printable, or the
-                record cannot be amended; LIMIT, there is no room for the ciphertext.
+            UserError: RECEIVE_CODE, the code cannot be used; USAGE, the title is not printable, the code is
+                not that patient's, or the record cannot be amended; LIMIT, there is no room for the
+                ciphertext.
             Refused: no record of this clinic's is the one to amend.
             Rejected: the ledger does not take the mint.
             StorageError: the disk is full or failed.
@@ -85,14 +102,17 @@ class Issuer:
             raise UserError(
                 "the title has characters that cannot be shown", "use plain text", code=Code.USAGE
             )
-        prior = b"" if request.prior is None else self._prior(request.prior, request.patient)
-        enrolment = self._enrolment(request.code)
-        owner_key = enrolment.terms.owner_key
+        code = decode_code(request.code)
+        consent = self._enrolment(code)
+        owner_key = consent.terms.owner_key
         self._reserved.add(owner_key)
         try:
+            named = await self._offload.run(lambda: self._named(request.patient, Reference(code.reference)))
+            to = _Receiver(consent, Reference(code.reference), named)
+            prior = b"" if request.prior is None else self._prior(request.prior, to)
             sealed = await self._seal(request, exchange)
             try:
-                added = await self._issue(request, exchange, enrolment, sealed, prior)
+                added = await self._issue(request, exchange, to, sealed, prior)
                 return RecordAddResult(records=(added,))
             except BaseException:
                 # Only a mint that was taken gives the blob an owner.
@@ -103,14 +123,20 @@ class Issuer:
         finally:
             self._reserved.discard(owner_key)
 
-    def _enrolment(self, text: str) -> VerifiedEnrolment:
+    def _named(self, patient: str, reference: Reference) -> str:
+        """This clinic's name for whose code it is. Raises UserError USAGE where `patient` is another's."""
+        if not patient:
+            return self._patients.name_of(reference)
+        self._patients.check(patient, reference)
+        return patient
+
+    def _enrolment(self, code: ReceiveCode) -> VerifiedEnrolment:
         """The first consent in a receive code that can still be used here and now."""
 
         def is_used(owner_key: PublicKey) -> bool:
             known = self._ledger.state.owner_key(owner_key) is not None
             return known or owner_key in self._reserved or self._issued.is_promised(owner_key)
 
-        code = decode_code(text)
         self._check_checkpoint(code)
         usable = check_code(
             code,
@@ -121,7 +147,7 @@ class Issuer:
         )
         return usable[0]
 
-    def _prior(self, identity: str, patient: str) -> TokenId:
+    def _prior(self, identity: str, to: _Receiver) -> TokenId:
         """The record to amend: one of this clinic's own, and of the same patient as far as it knows."""
         name = self._issued.find(identity)
         token, own = self._ledger.state.token(name), self._issued.get(name)
@@ -131,7 +157,7 @@ class Issuer:
             raise UserError(
                 "the record to amend was erased by its owner", "add the new one by itself", code=Code.USAGE
             )
-        if own.patient != patient:
+        if own.patient != to.patient or (not to.patient and own.reference != to.reference):
             raise UserError(
                 f"the record to amend is kept here under the name {own.patient or '(none)'}",
                 "check the id, and give the same --patient",
@@ -174,7 +200,7 @@ class Issuer:
         self,
         request: RecordAdd,
         exchange: Exchange,
-        enrolment: VerifiedEnrolment,
+        to: _Receiver,
         sealed: _Sealed,
         prior: bytes,
     ) -> RecordAdded:
@@ -183,18 +209,18 @@ class Issuer:
         pushed = await self._holders.push(sealed.content)
         label = self._label(request, sealed.first_bytes, prior)
         box = seal_key(
-            sealed.content_key,
-            label,
-            to=enrolment.terms.enc_key,
+            SealedKey(sealed.content_key, label, to.reference),
+            to=to.consent.terms.enc_key,
             entropy=self._entropy.bytes(_ENTROPY_BYTES),
         )
-        mint = self._mint(enrolment, sealed.content, box)
+        mint = self._mint(to.consent, sealed.content, box)
         token = TokenId(transaction_id(mint))
-        self._issued.put(
-            token, enrolment.terms.owner_key, IssuedRecord(label, request.patient, pushed.holders)
-        )
+        if to.patient:
+            self._patients.enrol(to.patient, to.reference)
+        own = IssuedRecord(label, to.patient, to.reference, pushed.holders)
+        self._issued.put(token, to.owner_key, own)
         started_ms = self._clock.elapsed_ms()
-        await self._submit(mint, box, token, enrolment.terms.owner_key)
+        await self._submit(mint, box, token, to.owner_key)
         return self._added(request, label, token, pushed, self._clock.elapsed_ms() - started_ms)
 
     def _label(self, request: RecordAdd, first_bytes: bytes, prior: bytes) -> RecordLabel:

@@ -9,6 +9,8 @@ from node.records.grants_inbox import GrantsInbox
 from node.records.holders import placed
 from node.records.ids import find_token
 from node.records.issued import IssuedRecord, IssuedRecords
+from node.records.patient_history import PatientHistory
+from node.records.patients import Patients
 from protocol.control import (
     CopyItem,
     RecordItem,
@@ -18,7 +20,7 @@ from protocol.control import (
     RecordShowResult,
     utc,
 )
-from protocol.grants import RecordLabel
+from protocol.grants import RecordLabel, SealedGrant
 from protocol.transactions import TokenId
 
 
@@ -32,11 +34,14 @@ class Records:
         store: Store,
         inbox: GrantsInbox,
         issued: IssuedRecords,
+        history: PatientHistory,
+        patients: Patients,
         challenges: CopyChallenges,
         offload: Offload,
     ) -> None:
         self._ledger, self._store, self._inbox = ledger, store, inbox
         self._issued, self._challenges, self._offload = issued, challenges, offload
+        self._history, self._patients = history, patients
 
     async def rows(self, request: RecordList) -> RecordListResult:
         """The records that this clinic issued or may read, newest first."""
@@ -58,11 +63,11 @@ class Records:
     # Inside.
 
     def _list(self, request: RecordList) -> RecordListResult:
-        labels = self._readable() if request.patient is None else {}
-        times = {token: label.time_ms for token, label in labels.items()}
-        issued = dict(self._issued.entries())
         if request.patient is not None:
-            issued = {token: issued[token] for token in self._issued.tokens_of(request.patient)}
+            return self._list_patient(request.patient, request)
+        readable = self._readable()
+        times = {token: box.label.time_ms for token, box in readable.items()}
+        issued = dict(self._issued.entries())
         times |= {token: entry.time_ms for token, entry in issued.items()}
         since_ms = request.since_ms or 0
         wanted = [token for token, time_ms in times.items() if time_ms >= since_ms]
@@ -71,16 +76,22 @@ class Records:
         items: list[RecordItem] = []
         for token in wanted[: request.rows]:
             own = self._issued.open(issued[token]) if token in issued else None
-            items.append(self._item(token, own, labels.get(token)))
+            items.append(self._item(token, own, readable.get(token)))
         return RecordListResult(records=tuple(items), more=len(wanted) > request.rows)
 
-    def _readable(self) -> dict[TokenId, RecordLabel]:
-        """The labels of all records with a live grant to this clinic."""
-        found: dict[TokenId, RecordLabel] = {}
+    def _list_patient(self, patient: str, request: RecordList) -> RecordListResult:
+        since_ms = request.since_ms or 0
+        wanted = [one for one in self._history.entries(patient) if one.label.time_ms >= since_ms]
+        items = [self._row(one.token, one.label, one.own, patient) for one in wanted[: request.rows]]
+        return RecordListResult(records=tuple(items), more=len(wanted) > request.rows)
+
+    def _readable(self) -> dict[TokenId, SealedGrant]:
+        """What came with each record that has a live grant to this clinic."""
+        found: dict[TokenId, SealedGrant] = {}
         for grant in self._inbox.held():
             opened = self._inbox.open(grant) if self._inbox.is_live(grant) else None
             if opened is not None:
-                found[grant.token] = opened.label
+                found[grant.token] = opened
         return found
 
     def _show(self, request: RecordShow) -> RecordShowResult:
@@ -89,11 +100,11 @@ class Records:
         assert token is not None, "found on the ledger"
         own = self._issued.get(name)
         held = [self._inbox.open(grant) for grant in self._inbox.held_for(name)]
-        label = next((opened.label for opened in held if opened is not None), None)
+        box = next((opened for opened in held if opened is not None), None)
         expected = placed(token, self._ledger.membership.keys, self._ledger.state.limits.holders)
         copies = expected if own is None else own.holders
         return RecordShowResult(
-            record=self._item(name, own, label),
+            record=self._item(name, own, box),
             owner=token.owner_key.hex(),
             generation=token.generation,
             height=token.minted_height,
@@ -111,11 +122,19 @@ class Records:
             for peer, state in (await self._challenges.look(name, token)).items()
         )
 
-    def _item(self, name: TokenId, own: IssuedRecord | None, shared: RecordLabel | None) -> RecordItem:
+    def _item(self, name: TokenId, own: IssuedRecord | None, shared: SealedGrant | None) -> RecordItem:
+        if own is not None:
+            return self._row(name, own.label, own, own.patient)
+        if shared is not None:
+            return self._row(name, shared.label, None, self._patients.name_of(shared.reference))
+        return self._row(name, None, None, "")
+
+    def _row(
+        self, name: TokenId, label: RecordLabel | None, own: IssuedRecord | None, patient: str
+    ) -> RecordItem:
         """A row; its time is the issuer's where the label is known, else that of its block."""
         token = self._ledger.state.token(name)
         assert token is not None, "only tokens on the ledger are shown"
-        label = shared if own is None else own.label
         return RecordItem(
             token=name.hex(),
             issuer=token.issuer.hex(),
@@ -123,7 +142,7 @@ class Records:
             size=token.content.length,
             title="" if label is None else label.title,
             type="" if label is None else label.type,
-            patient="" if own is None else own.patient,
+            patient=patient,
             issuer_name=self._ledger.membership.name_of(token.issuer),
             copies=None if own is None else len(own.holders),
             grants=self._inbox.live_count(name),

@@ -20,6 +20,9 @@ from node.records.grants_inbox import GrantsInbox
 from node.records.holders import Holders
 from node.records.issued import IssuedRecords
 from node.records.issuing import Issuer
+from node.records.patient_history import PatientHistory
+from node.records.patient_views import PatientViews
+from node.records.patients import Patients
 from node.records.reading import Reader
 from node.records.record_views import Records
 from node.records.serving import BlobServer
@@ -31,7 +34,8 @@ class RecordServices:
     """Construct before the transport runs (no tasks start), then `run` beside `ledger_services`.
 
     `key` is the clinic's identity key, `opening_key` opens what is sealed to it. The answers to control
-    requests are those of `issuer`, `reader`, `records`, `asking`, `access` and `audit_views`.
+    requests are those of `issuer`, `reader`, `records`, `patient_views`, `asking`, `access` and
+    `audit_views`.
     """
 
     def __init__(
@@ -61,6 +65,9 @@ class RecordServices:
         self.issued = IssuedRecords(
             store=ports.ledger_store, opening_key=opening_key, entropy=ports.entropy
         )
+        self.patients = Patients(
+            store=ports.ledger_store, opening_key=opening_key, clock=ports.clock, entropy=ports.entropy
+        )
         self.heads = AuditHeads(
             key=key,
             audit=self.audit,
@@ -73,6 +80,15 @@ class RecordServices:
         self.server = self._build_server(exchange)
         self.copies, self.challenges = self._build_copies(exchange)
         self.door = self._build_door()
+        self.history = self._build_history()
+        self.patient_views = PatientViews(
+            identity=key.public,
+            ledger=self._ledger,
+            inbox=self.inbox,
+            patients=self.patients,
+            history=self.history,
+            offload=ports.offload,
+        )
         self.issuer, self.reader = self._build_issuer(), self._build_reader()
         self.asked = AskedRequests(
             store=ports.ledger_store, clock=ports.clock, identity=key.public, network=self._network
@@ -176,9 +192,21 @@ class RecordServices:
             holders=self.holders,
             submissions=self._ledger_services.submissions,
             issued=self.issued,
+            patients=self.patients,
             clock=self._ports.clock,
             entropy=self._ports.entropy,
             offload=self._ports.offload,
+        )
+
+    def _build_history(self) -> PatientHistory:
+        return PatientHistory(
+            identity=self._key.public,
+            ledger=self._ledger,
+            issued=self.issued,
+            inbox=self.inbox,
+            patients=self.patients,
+            freshness=self._ledger_services.freshness,
+            clock=self._ports.clock,
         )
 
     def _build_reader(self) -> Reader:
@@ -221,6 +249,8 @@ class RecordServices:
             store=ports.ledger_store,
             inbox=self.inbox,
             issued=self.issued,
+            history=self.history,
+            patients=self.patients,
             challenges=self.challenges,
             offload=ports.offload,
         )
@@ -236,7 +266,7 @@ class RecordServices:
             identity=self._key.public,
             audit=self.audit,
             ledger=self._ledger,
-            issued=self.issued,
+            history=self.history,
             offload=ports.offload,
         )
         return records, access, audit_views

@@ -55,6 +55,7 @@ ASKED = b"asked/"
 ASKED_KEY = b"asked-key/"
 WALLET = b"wallet/"
 LOCAL_NAME = b"name/"
+PATIENT = b"patient/"
 
 # In every database: the count and rolling hash of a counted prefix.
 COUNTED = b"counted/"
@@ -298,6 +299,11 @@ def wallet(name: bytes) -> bytes:
 def local_name(name: str) -> bytes:
     """What a local name stands for; local names never leave the node."""
     return LOCAL_NAME + name.encode()
+
+
+def patient(name: bytes) -> bytes:
+    """A patient of this clinic, by the hash of her reference."""
+    return PATIENT + name
 
 
 def counted(prefix: bytes) -> bytes:

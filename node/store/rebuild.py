@@ -30,6 +30,7 @@ LOCAL_PREFIXES: Final = (
     layout.ASKED,
     layout.ASKED_KEY,
     layout.LOCAL_NAME,
+    layout.PATIENT,
 )
 """What no other clinic has, in the ledger database."""
 

@@ -5,9 +5,21 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from protocol import limits
-from protocol.control.asking import Ask, Duration, GiveReason, Id, Name, Purpose, ReceiveCode, Rows, Words
+from protocol.control.asking import (
+    Ask,
+    Duration,
+    GiveReason,
+    Id,
+    Name,
+    PersonName,
+    Purpose,
+    ReceiveCode,
+    Rows,
+    Words,
+)
 from protocol.control.patient_results import (
     MyCodeResult,
+    MyPersonsResult,
     MyRecordsResult,
     MyRequestResult,
     MyRequestsResult,
@@ -31,10 +43,11 @@ from protocol.control.wallet import (
 class MyCode(Ask[MyCodeResult], frozen=True, kw_only=True, tag="my-code"):
     clinic: Name
     count: Annotated[int, Meta(ge=1, le=limits.ENROLMENTS_PER_CODE_MAX)] = 1
+    person: PersonName | None = None
 
 
 class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records"):
-    pass
+    person: PersonName | None = None
 
 
 class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
@@ -123,6 +136,7 @@ class MyTakeCode(Ask[TakeCodeResult], frozen=True, kw_only=True, tag="my-take-co
     """A code to be given a record with; `name` is what the receiver calls himself in it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+    person: PersonName | None = None
 
 
 class MyGive(Ask[GiveResult], frozen=True, kw_only=True, tag="my-give"):
@@ -142,6 +156,26 @@ class MyTake(Ask[TakeResult], frozen=True, kw_only=True, tag="my-take"):
 
     gift: ReceiveCode
     is_signed: bool = False
+
+
+class MyPersons(Ask[MyPersonsResult], frozen=True, kw_only=True, tag="my-persons"):
+    """Whose records this wallet holds."""
+
+
+class MyPersonAdd(Ask[MyPersonsResult], frozen=True, kw_only=True, tag="my-person-add"):
+    name: PersonName
+
+
+class MyPersonRename(Ask[MyPersonsResult], frozen=True, kw_only=True, tag="my-person-rename"):
+    name: PersonName
+    to: PersonName
+
+
+class MyPersonAssign(Ask[MyPersonsResult], frozen=True, kw_only=True, tag="my-person-assign"):
+    """Says whose a record is where its issuer did not, or wrongly; on this device alone."""
+
+    record: Id
+    name: PersonName
 
 
 class WalletShow(Ask[WalletResult], frozen=True, kw_only=True, tag="wallet-show"):
@@ -166,5 +200,9 @@ PatientRequest = (
     | MyTakeCode
     | MyGive
     | MyTake
+    | MyPersons
+    | MyPersonAdd
+    | MyPersonRename
+    | MyPersonAssign
     | WalletShow
 )

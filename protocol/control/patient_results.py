@@ -9,11 +9,25 @@ class MyCodeResult(Document, frozen=True, kw_only=True):
     clinic_name: str = ""
     count: int = 1
     not_after: str | None = None
+    person: str = ""
+
+
+class PersonItem(Item, frozen=True, kw_only=True):
+    """Somebody whose records the wallet holds, and how many. The name stays on the device."""
+
+    name: str
+    number: int
+    records: int
+
+
+class MyPersonsResult(Document, frozen=True, kw_only=True):
+    persons: tuple[PersonItem, ...]
 
 
 class MyRecordItem(Item, frozen=True, kw_only=True):
     """`grants` are the live ones: who can see this record. `prior` is the record that it amends, and
-    `amended_by` the newest that amends it: together they are one record with a history.
+    `amended_by` the newest that amends it: together they are one record with a history. `person` is empty
+    where the wallet does not know whose it is.
     """
 
     token: str
@@ -26,6 +40,7 @@ class MyRecordItem(Item, frozen=True, kw_only=True):
     issuer_name: str = ""
     prior: str = ""
     amended_by: str = ""
+    person: str = ""
 
 
 class MyRecordsResult(Document, frozen=True, kw_only=True):

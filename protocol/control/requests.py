@@ -42,6 +42,9 @@ from protocol.control.results import (
     AccessShowResult,
     AuditListResult,
     AuditVerifyResult,
+    PatientEnrolResult,
+    PatientListResult,
+    PatientShowResult,
     PeersResult,
     RecordAddResult,
     RecordGetResult,
@@ -126,6 +129,24 @@ class AccessAsk(Ask[AccessAskResult], frozen=True, kw_only=True, tag="access-ask
     purposes: Annotated[tuple[Purpose, ...], Meta(max_length=limits.PURPOSES_MAX)] = ()
     stands_ms: Annotated[int, Meta(ge=1, le=limits.REQUEST_LIFE_MS_MAX)] = limits.REQUEST_LIFE_MS
     renew: Id | None = None
+
+
+class PatientEnrol(Ask[PatientEnrolResult], frozen=True, kw_only=True, tag="patient-enrol"):
+    """Binds this clinic's own name to the person whose receive code it is; `also` where the name has
+    somebody already: the same person with a new wallet."""
+
+    name: Name
+    code: ReceiveCode
+    also: bool = False
+
+
+class PatientList(Ask[PatientListResult], frozen=True, kw_only=True, tag="patient-list"):
+    pass
+
+
+class PatientShow(Ask[PatientShowResult], frozen=True, kw_only=True, tag="patient-show"):
+    name: Name
+    rows: Rows = limits.CONTROL_ROWS_DEFAULT
 
 
 class AccessList(Ask[AccessListResult], frozen=True, kw_only=True, tag="access-list"):
@@ -237,6 +258,9 @@ AnyRequest = (
     | RecordShow
     | RecordGet
     | AccessAsk
+    | PatientEnrol
+    | PatientList
+    | PatientShow
     | AccessList
     | AccessShow
     | AuditList

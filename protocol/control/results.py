@@ -172,6 +172,51 @@ class RecordListResult(Document, frozen=True, kw_only=True):
     more: bool = False
 
 
+class PatientItem(Item, frozen=True, kw_only=True):
+    """A name of this clinic's own. `reference` is the beginning of what her wallet is known by here."""
+
+    name: str
+    reference: str
+    since: str
+
+
+class PatientListResult(Document, frozen=True, kw_only=True):
+    """By name. These names stay in this clinic."""
+
+    patients: tuple[PatientItem, ...]
+
+
+class PatientEnrolResult(Document, frozen=True, kw_only=True):
+    patient: PatientItem
+
+
+class TimelineItem(Item, frozen=True, kw_only=True):
+    """A record that this clinic issued or may read. `until` ends the grant, None for its own; `fresh` says
+    whether the ledger here is young enough for that grant. `prior` is the record that it amends.
+    """
+
+    token: str
+    time: str
+    type: str
+    title: str
+    size: int
+    issuer: str
+    issuer_name: str
+    until: str | None = None
+    purposes: tuple[str, ...] = ()
+    fresh: bool = True
+    prior: str = ""
+
+
+class PatientShowResult(Document, frozen=True, kw_only=True):
+    """One patient's records of all issuers, newest first: those that are open to this clinic now, and
+    nothing about others. `more` where the request's limit cut the list."""
+
+    patient: str
+    records: tuple[TimelineItem, ...]
+    more: bool = False
+
+
 class CopyItem(Item, frozen=True, kw_only=True):
     """A clinic that should hold the ciphertext. `state` is `shown` where it showed a chunk drawn just now,
     `missing` where it did not, `unreachable`, or `unknown` to a clinic that holds none and may not ask.

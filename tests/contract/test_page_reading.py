@@ -28,7 +28,11 @@ def answers(content: bytes, **changes: Any) -> dict[type, Answer | control.Docum
         return control.RecordGetResult(token=TOKEN, bytes=len(content), sha256="", audit_id="")
 
     record = replace(RECORD, **changes)
-    return PATIENT | {control.MyRecords: control.MyRecordsResult(records=(record,)), control.MyRecord: send}
+    told: dict[type, Answer | control.Document] = {
+        control.MyRecords: control.MyRecordsResult(records=(record,)),
+        control.MyRecord: send,
+    }
+    return PATIENT | told
 
 
 async def test_what_a_record_says_is_text_and_its_original_a_click_away() -> None:

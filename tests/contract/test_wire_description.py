@@ -17,7 +17,7 @@ DESCRIPTION = (ROOT / "protocol" / "README.md").read_text("utf-8")
 SECTION = re.compile(r"^#### `([\w.]+)`(?:, tag (\d+))?\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]+?) \| ([^|]+) \|$", re.MULTILINE)
 PLAIN = {int: "int", str: "text", bytes: "bytes", bool: "bool"}
-LOCAL_TAGS = {"backup", "bench", "application", "key-file", "vote-page"}  # of files and tools
+LOCAL_TAGS = {"backup", "bench", "application", "key-file", "vote-page", "patient"}  # of files and tools
 SECTIONS = {name: (tag, body) for name, tag, body in SECTION.findall(DESCRIPTION)}
 KINDS = {
     f"{kind.__module__.removeprefix('protocol.')}.{kind.__name__}": kind

@@ -118,7 +118,7 @@ def code_of(
     [next_hash] = next_key_hashes(cold_master(entropy), 0, 1)
     not_after_ms = SystemClock().wall_ms() + days * limits.DAY_MS
     enrolment = enrol(hot_master(entropy), 0, next_hash, clinic, not_after_ms, network)
-    return encode_code(ReceiveCode(network, clinic, clinic_name, 0, checkpoint, (enrolment,)))
+    return encode_code(ReceiveCode(network, clinic, clinic_name, 0, checkpoint, (enrolment,), bytes(16)))
 
 
 async def test_a_code_that_cannot_be_used_says_why(stage: Stage, unchanged: None) -> None:

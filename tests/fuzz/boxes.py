@@ -33,7 +33,9 @@ def grant_box(raw: bytes) -> bytes:
 def made_grant_box(dice: random.Random) -> bytes:
     maker = Maker(dice)
     made: grants.SealedGrant = maker.make(grants.SealedGrant)
-    whole = replace(made, body=encode(maker.make(GrantBody)), content_key=maker.octets(32))
+    whole = replace(
+        made, body=encode(maker.make(GrantBody)), content_key=maker.octets(32), reference=maker.octets(16)
+    )
     return padded(whole, grants._GRANT_PAD_BYTES)
 
 

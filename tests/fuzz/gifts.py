@@ -19,6 +19,8 @@ from protocol.transactions import TokenId
 from tests.fuzz.values import Maker
 from tests.sample_transactions import ENROLMENT, ISSUER, NETWORK, OWNER
 
+REFERENCE = b"known here as 16"
+
 
 def take(raw: bytes) -> bytes:
     text = raw.decode("utf-8", "surrogateescape")
@@ -36,7 +38,7 @@ def gift(raw: bytes) -> bytes:
 
 def _made_code(dice: random.Random) -> TakeCode:
     keys = FreshKeys(OWNER.public, dice.randbytes(HASH_BYTES), ENROLMENT.enc_key)
-    return TakeCode(NetworkId(NETWORK), "Ben", sign_consent(OWNER, keys, 2**41, NETWORK))
+    return TakeCode(NetworkId(NETWORK), "Ben", sign_consent(OWNER, keys, 2**41, NETWORK), REFERENCE)
 
 
 def made_take(dice: random.Random) -> bytes:
@@ -44,7 +46,7 @@ def made_take(dice: random.Random) -> bytes:
 
 
 def made_gift(dice: random.Random) -> bytes:
-    held = SealedKey(dice.randbytes(HASH_BYTES), Maker(dice).make(RecordLabel))
+    held = SealedKey(dice.randbytes(HASH_BYTES), Maker(dice).make(RecordLabel), REFERENCE)
     return encode_gift(
         sign_gift(
             TokenId(dice.randbytes(HASH_BYTES)),

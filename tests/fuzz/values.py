@@ -272,7 +272,10 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         "first_chunk": 0,
         "chunk_count": 7,
     },
-    codes.ReceiveCode: lambda maker, _fields: {"clinic_name": "Klinik Süd"},
+    codes.ReceiveCode: lambda maker, _fields: {
+        "clinic_name": "Klinik Süd",
+        "reference": maker.octets(16),
+    },
     consensus.Forward: lambda maker, _fields: {"submissions": maker.some(consensus.Submission)},
     consensus.Vote: lambda maker, _fields: {"signer": maker.pick((0, 3, limits.MEMBERS_MAX - 1))},
     grants.GrantBody: _grant_body,

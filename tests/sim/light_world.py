@@ -23,7 +23,7 @@ from protocol.blocks import Genesis, network_id
 from protocol.codec import digest
 from protocol.codes import check_code, decode_code
 from protocol.control import MyCode
-from protocol.grants import RecordLabel, seal_key
+from protocol.grants import RecordLabel, SealedKey, seal_key
 from protocol.keys import SigningKey
 from protocol.messages.light import JoinReply
 from protocol.transactions import (
@@ -161,7 +161,8 @@ async def issue(someone: Someone, node: SimNode, title: str) -> TransactionId:
     )
     terms = enrolment.terms
     label = RecordLabel(title, "fhir", "record.json", 1_000, now_ms, b"")
-    sealed = seal_key(digest("key", title.encode()), label, to=terms.enc_key, entropy=bytes(32))
+    held = SealedKey(digest("key", title.encode()), label, code.reference)
+    sealed = seal_key(held, to=terms.enc_key, entropy=bytes(32))
     body = Mint(
         digest("nonce", title.encode())[:16],
         node.identity,

@@ -72,8 +72,8 @@ def whole(node: SimNode) -> Clinic:
     return node.life.service
 
 
-async def receive_code(someone: Someone, node: SimNode, count: int = 1) -> str:
-    return (await someone.my.code(MyCode(clinic=node.name, count=count))).code
+async def receive_code(someone: Someone, node: SimNode, count: int = 1, person: str | None = None) -> str:
+    return (await someone.my.code(MyCode(clinic=node.name, count=count, person=person))).code
 
 
 async def add(node: SimNode, code: str, content: bytes, **fields: object) -> RecordAdded:

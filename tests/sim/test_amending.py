@@ -47,8 +47,10 @@ def test_only_a_clinics_own_living_record_of_the_same_patient_can_be_amended() -
             await add(other, elsewhere, RECORD, prior=old.token)
         with pytest.raises(Refused):
             await add(first, code, RECORD, prior="00" * 32)
+        someone.patient.persons.add("Bob")
+        of_bob = await receive_code(someone, first, person="Bob")
         with pytest.raises(UserError, match="under the name Ann") as caught:
-            await add(first, code, RECORD, prior=old.token, patient="Bob")
+            await add(first, of_bob, RECORD, prior=old.token, patient="Bob")
         assert caught.value.code == Code.USAGE
         await erase(someone, old.token)
         await trio.sleep(5)

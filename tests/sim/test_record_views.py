@@ -26,9 +26,10 @@ from tests.sim.record_world import RECORD, add, clinic, get, outside, play, rece
 def test_lists_tell_what_each_clinic_may_know() -> None:
     async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
         first = cluster.nodes[0]
-        code = await receive_code(someone, first, 2)
-        added = await add(first, code, RECORD)
+        someone.patient.persons.add("Bob")
+        added = await add(first, await receive_code(someone, first), RECORD)
         await trio.sleep(5)
+        code = await receive_code(someone, first, person="Bob")
         later = await add(first, code, b"%PDF-1.7 " + bytes(1000), name="a.pdf", patient="Bob")
         await trio.sleep(5)
         reader = outside(cluster, added.token)

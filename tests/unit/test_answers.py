@@ -40,6 +40,9 @@ from tests.unit.test_membership import NEW, admit, remove, suspend
 GENESIS_TEXT = wrap("GENESIS", encode(GENESIS))
 CLINIC_REQUESTS = {
     control.RecordAdd,
+    control.PatientEnrol,
+    control.PatientList,
+    control.PatientShow,
     control.RecordList,
     control.RecordShow,
     control.RecordGet,

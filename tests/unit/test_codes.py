@@ -36,7 +36,7 @@ def enrolment(
 
 def receive_code(*enrolments: SignedEnrolment) -> ReceiveCode:
     given = enrolments or (enrolment(0), enrolment(1))
-    return ReceiveCode(NETWORK, CLINIC, "clinic-a", 41, BlockHash(bytes(32)), given)
+    return ReceiveCode(NETWORK, CLINIC, "clinic-a", 41, BlockHash(bytes(32)), given, b"known here as 16")
 
 
 def usable_keys(

@@ -39,7 +39,8 @@ from tests.unit.test_codes import CLINIC, NETWORK, NOT_AFTER_MS, OTHER_NETWORK, 
 GIVER, RECEIVER = bytes(32), bytes(31) + b"\1"
 GIVER_HOT, RECEIVER_HOT = hot_master(GIVER), hot_master(RECEIVER)
 TOKEN = TokenId(b"t" * 32)
-HELD = SealedKey(b"k" * 32, RecordLabel("Letter", "pdf", "letter.pdf", 100, 1, b""))
+REFERENCE = b"to the taker: me"
+HELD = SealedKey(b"k" * 32, RecordLabel("Letter", "pdf", "letter.pdf", 100, 1, b""), b"the giver's ref.")
 TAKER = owner_key(RECEIVER_HOT, 3)
 
 
@@ -50,7 +51,7 @@ def fresh(index: int = 3) -> FreshKeys:
 
 
 def take_code() -> TakeCode:
-    return TakeCode(NETWORK, "Ben", sign_consent(TAKER, fresh(), NOT_AFTER_MS, NETWORK))
+    return TakeCode(NETWORK, "Ben", sign_consent(TAKER, fresh(), NOT_AFTER_MS, NETWORK), REFERENCE)
 
 
 def gift() -> Gift:
@@ -90,7 +91,7 @@ def test_a_taken_gift_is_a_transfer_that_three_keys_signed() -> None:
     assert FreshKeys(transfer.owner_key, transfer.next_key_hash, transfer.enc_key) == fresh()
     following = next_key(cold_master(GIVER), 0)
     assert verified.signers == (owner_key(GIVER_HOT, 0).public, following.public, TAKER.public)
-    assert open_key(opening_key(RECEIVER_HOT, 3), gift().sealed) == HELD
+    assert open_key(opening_key(RECEIVER_HOT, 3), gift().sealed) == replace(HELD, reference=REFERENCE)
     assert open_key(opening_key(GIVER_HOT, 0), gift().sealed) is None
 
 

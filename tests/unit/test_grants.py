@@ -45,6 +45,8 @@ BODY = GrantBody(
 )
 LABEL = RecordLabel("Discharge letter", "fhir", "letter.json", 1234, START_MS, b"")
 CONTENT_KEY = bytes(range(32))
+REFERENCE = b"known here as 16"
+HELD = SealedKey(CONTENT_KEY, LABEL, REFERENCE)
 GRANTEE, OWNER = opening("grantee"), opening("owner")
 ENTROPY = digest("test", b"entropy")
 
@@ -54,6 +56,7 @@ def seal_body(body: GrantBody = BODY, label: RecordLabel = LABEL) -> tuple[bytes
         body,
         CONTENT_KEY,
         label,
+        REFERENCE,
         to=GRANTEE.public,
         owner=OWNER.public,
         network_limits=NETWORK,
@@ -68,6 +71,7 @@ def test_the_grantee_opens_what_was_sealed() -> None:
     assert opened.grant_id == name == grant_id(encode(BODY))
     assert opened.body == BODY
     assert (opened.sealed.content_key, opened.sealed.label) == (CONTENT_KEY, LABEL)
+    assert opened.sealed.reference == REFERENCE
 
 
 def test_the_owner_keeps_the_body_and_gets_nothing_else() -> None:
@@ -171,7 +175,7 @@ def test_a_body_out_of_its_limits_is_neither_sealed_nor_decoded_nor_opened(
         decode_grant_body(encode(body), NETWORK)
     with pytest.raises(Malformed, match=name):
         seal_body(body)
-    sealed = boxed(encode(SealedGrant(encode(body), CONTENT_KEY, LABEL)), unit=512)
+    sealed = boxed(encode(SealedGrant(encode(body), CONTENT_KEY, LABEL, REFERENCE)), unit=512)
     assert open_grant(GRANTEE, encode(GrantBoxes(sealed, b"")), NETWORK) is None
     assert open_owner_box(GRANTEE, boxed(encode(body)), NETWORK) is None
 
@@ -224,10 +228,10 @@ def test_a_label_that_is_no_plain_name_is_neither_sealed_nor_opened(label: Recor
     with pytest.raises(Malformed):
         seal_body(label=label)
     with pytest.raises(Malformed):
-        seal_key(CONTENT_KEY, label, to=GRANTEE.public, entropy=ENTROPY)
-    sealed = boxed(encode(SealedGrant(encode(BODY), CONTENT_KEY, label)), unit=512)
+        seal_key(replace(HELD, label=label), to=GRANTEE.public, entropy=ENTROPY)
+    sealed = boxed(encode(SealedGrant(encode(BODY), CONTENT_KEY, label, REFERENCE)), unit=512)
     assert open_grant(GRANTEE, encode(GrantBoxes(sealed, b"")), NETWORK) is None
-    assert open_key(GRANTEE, boxed(encode(SealedKey(CONTENT_KEY, label)))) is None
+    assert open_key(GRANTEE, boxed(encode(replace(HELD, label=label)))) is None
 
 
 def boxed(raw: bytes, padding: bytes | None = None, *, unit: int = 256) -> bytes:
@@ -238,9 +242,9 @@ def boxed(raw: bytes, padding: bytes | None = None, *, unit: int = 256) -> bytes
 
 
 def test_a_box_is_opened_only_with_the_one_right_padding() -> None:
-    raw = encode(SealedKey(CONTENT_KEY, LABEL))
+    raw = encode(HELD)
     room = -(len(raw) + 1 + 48) % 256
-    assert open_key(GRANTEE, boxed(raw)) == SealedKey(CONTENT_KEY, LABEL)
+    assert open_key(GRANTEE, boxed(raw)) == HELD
     for padding in (b"", b"\x80", b"\x80" + bytes(room + 256), bytes(room + 1), b"\x80" + b"\x01" * room):
         assert open_key(GRANTEE, boxed(raw, padding)) is None
     assert open_key(GRANTEE, boxed(b"")) is None
@@ -251,23 +255,32 @@ def test_a_box_of_one_kind_is_not_opened_as_the_other() -> None:
     _, sealed = seal_body()
     assert open_key(GRANTEE, decode(GrantBoxes, sealed, limit=limits.SEALED_BYTES_MAX).grantee) is None
     assert open_key(OWNER, owner_box(sealed)) is None
-    key = seal_key(CONTENT_KEY, LABEL, to=GRANTEE.public, entropy=ENTROPY)
+    key = seal_key(HELD, to=GRANTEE.public, entropy=ENTROPY)
     assert open_grant(GRANTEE, encode(GrantBoxes(key, key)), NETWORK) is None
     assert open_owner_box(GRANTEE, key, NETWORK) is None
 
 
 def test_the_owner_opens_her_key() -> None:
     owner: OpeningKey = opening("owner")
-    sealed = seal_key(CONTENT_KEY, LABEL, to=owner.public, entropy=ENTROPY)
-    assert open_key(owner, sealed) == SealedKey(CONTENT_KEY, LABEL)
+    sealed = seal_key(HELD, to=owner.public, entropy=ENTROPY)
+    assert open_key(owner, sealed) == HELD
     assert open_key(GRANTEE, sealed) is None
 
 
 def test_a_content_key_of_another_length_is_neither_sealed_nor_opened() -> None:
     for key in (b"", bytes(31), bytes(33)):
         with pytest.raises(Malformed, match="content_key"):
-            seal_key(key, LABEL, to=GRANTEE.public, entropy=ENTROPY)
-        assert open_key(GRANTEE, boxed(encode(SealedKey(key, LABEL)))) is None
+            seal_key(replace(HELD, content_key=key), to=GRANTEE.public, entropy=ENTROPY)
+        assert open_key(GRANTEE, boxed(encode(replace(HELD, content_key=key)))) is None
+
+
+@pytest.mark.parametrize("reference", [b"", bytes(15), bytes(17)])
+def test_a_reference_of_another_length_is_neither_sealed_nor_opened(reference: bytes) -> None:
+    with pytest.raises(Malformed, match="reference"):
+        seal_key(replace(HELD, reference=reference), to=GRANTEE.public, entropy=ENTROPY)
+    assert open_key(GRANTEE, boxed(encode(replace(HELD, reference=reference)))) is None
+    sealed = boxed(encode(SealedGrant(encode(BODY), CONTENT_KEY, LABEL, reference)), unit=512)
+    assert open_grant(GRANTEE, encode(GrantBoxes(sealed, b"")), NETWORK) is None
 
 
 def test_the_size_of_a_box_tells_neither_title_nor_purposes() -> None:
@@ -276,5 +289,5 @@ def test_the_size_of_a_box_tells_neither_title_nor_purposes() -> None:
     sealed = [seal_body(body, label)[1] for body in bodies for label in labels]
     made = [decode(GrantBoxes, one, limit=limits.SEALED_BYTES_MAX) for one in sealed]
     assert {(len(one.grantee), len(one.owner)) for one in made} == {(512, 256)}
-    keys = [seal_key(CONTENT_KEY, label, to=GRANTEE.public, entropy=ENTROPY) for label in labels]
+    keys = [seal_key(replace(HELD, label=label), to=GRANTEE.public, entropy=ENTROPY) for label in labels]
     assert {len(key) for key in keys} == {256}

@@ -13,7 +13,7 @@ from protocol.codec import digest, encode
 from protocol.errors import Code, Refused, UserError
 from protocol.grants import GrantBody, grant_id, seal_grant
 from protocol.transactions import Grant, GrantId, Revoke, TokenId, sealed_hash
-from tests.clinic_world import IDS, LABEL, Clinic, Record, World, grant, issue
+from tests.clinic_world import IDS, LABEL, REFERENCE, Clinic, Record, World, grant, issue
 from tests.ledger_world import GENESIS, Signed, keys, opening, rotate, signed
 
 INBOX_OF = 1
@@ -105,6 +105,7 @@ def other_grantee(record: Record) -> Signed:
         body,
         record.content_key,
         LABEL,
+        REFERENCE,
         to=opening(INBOX_OF).public,
         owner=keys(record.patient).enc.public,
         network_limits=GENESIS.limits,

@@ -74,8 +74,9 @@ def receive_code(text: str) -> list[bytes]:
     """The owner keys of a receive code whose enrolments verify."""
     kind, payload = code_payload(text)
     need(kind == 1, "a code for something else")
-    network, clinic, name, _, _, enrolments = shape(unpack(payload), "hktuh*")
+    network, clinic, name, _, _, enrolments, reference = shape(unpack(payload), "hktuh*b")
     need(1 <= len(name) <= 64 and name.isprintable() and 1 <= len(enrolments) <= 20, "no such code")
+    need(len(reference) == 16, "a reference of another length")
     terms = []
     for body, signature in (shape(item, "bs") for item in enrolments):
         terms.append(shape(unpack(body), "kkhxu"))

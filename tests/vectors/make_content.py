@@ -110,7 +110,9 @@ def grants() -> Iterator[Case]:
 def codes() -> Iterator[Case]:
     one, two = _enrolment(1), _enrolment(2)
     clinic = CLINICS[0].public
-    code = ReceiveCode(NETWORK, clinic, "Klinik Süd", 7, BlockHash(b"c" * 32), (one[0], two[0]))
+    code = ReceiveCode(
+        NETWORK, clinic, "Klinik Süd", 7, BlockHash(b"c" * 32), (one[0], two[0]), b"known here as 16"
+    )
     text = encode_code(code)
     keys = (one[1] + two[1]).hex()
     yield _code("two-records", "", text, keys)
@@ -137,6 +139,7 @@ def codes() -> Iterator[Case]:
             replace(code, enrolments=(other_clinic,)),
         ),
         ("name-empty", "a clinic without a name", replace(code, clinic_name="")),
+        ("reference", "a reference of 15 bytes", replace(code, reference=bytes(15))),
         ("height", "a negative height", replace(code, checkpoint_height=-1)),
         ("hash", "a checkpoint of 31 bytes", replace(code, checkpoint_hash=BlockHash(bytes(31)))),
     ):
