@@ -69,16 +69,7 @@ class LightClient:
         self.members = Members(chain=self.chain, clinics=self.clinics, store=store, known=known)
         transactor = Transactor(chain=self.chain, clinics=self.clinics)
         discovery = Discovery(lookups=lookups, wallet=self.wallet)
-        sharing = Sharing(
-            chain=self.chain,
-            clinics=self.clinics,
-            wallet=self.wallet,
-            persons=self.persons,
-            transactor=transactor,
-            proofs=self.proofs,
-            clock=clock,
-            entropy=entropy,
-        )
+        sharing = self._sharing(transactor, clock, entropy)
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
@@ -99,6 +90,18 @@ class LightClient:
             wallet=self.wallet,
             rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
             recovery=self._recovery(lookups),
+        )
+
+    def _sharing(self, transactor: Transactor, clock: Clock, entropy: Entropy) -> Sharing:
+        return Sharing(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            persons=self.persons,
+            transactor=transactor,
+            proofs=self.proofs,
+            clock=clock,
+            entropy=entropy,
         )
 
     def _giving(
@@ -123,6 +126,7 @@ class LightClient:
             clinics=self.clinics,
             members=self.members,
             wallet=self.wallet,
+            persons=self.persons,
             sharing=sharing,
             known=known,
             collecting=collecting,

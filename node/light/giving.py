@@ -58,7 +58,7 @@ class Giving:
         person; LIMIT or NOT_INITIALISED, as the wallet does."""
         person = self._persons.named(request.person)
         not_after_ms = self._clock.wall_ms() + TAKE_LIFE_MS
-        [offer] = self._wallet.offer([_NOBODY], not_after_ms)
+        [offer] = self._wallet.offer([_NOBODY], not_after_ms, person.number)
         keys, network = self._wallet.fresh_keys(offer), self._chain.network
         consent = sign_consent(self._wallet.owner_key(offer), keys, not_after_ms, network)
         reference = self._persons.reference(person.number, keys.owner_key)

@@ -72,7 +72,7 @@ class My:
         clinic = await self._named(request.clinic)
         not_after_ms = self._clock.wall_ms() + CODE_LIFE_MS
         network, head = self._chain.network, self._chain.head.header
-        enrolments = self._wallet.enrol(clinic.id_key, request.count, not_after_ms, network)
+        enrolments = self._wallet.enrol(clinic.id_key, request.count, not_after_ms, network, person.number)
         code = ReceiveCode(
             network=network,
             clinic=clinic.id_key,

@@ -7,7 +7,7 @@ it.
 
 from typing import Final
 
-from node.light.wallet import OwnRecord, Wallet
+from node.light.wallet import Keyed, OwnRecord, Wallet
 from node.ports import Store
 from node.store import layout
 from protocol import limits
@@ -105,6 +105,16 @@ class Persons:
             return assigned[0]
         known_to = (record.issuer, self._wallet.owner_key(record).public)
         return person_of(held.reference, self._secrets, self._network, known_to)
+
+    def of_keys(self, keyed: Keyed) -> int | None:
+        """Whose records the keys are for, or have; None where they are not in use."""
+        for record in self._wallet.records():
+            if (record.device, record.index) == (keyed.device, keyed.index):
+                return self.of(record, self._wallet.open(record))
+        for offer in self._wallet.offers():
+            if (offer.device, offer.index) == (keyed.device, keyed.index):
+                return offer.person
+        return None
 
     def name_of(self, number: int | None) -> str:
         """Her name, or an empty string where she is not known."""

@@ -20,6 +20,7 @@ from protocol import limits
 from protocol.control import RecoverResult
 from protocol.errors import Code, UserError
 from protocol.keys import PublicKey
+from protocol.persons import OWN
 from protocol.wallet import HotMaster, owner_key
 
 BATCH = 128
@@ -104,7 +105,7 @@ class Recovery:
         """The tokens that keys of one device were given. The index only rises from device to device."""
         hot, records, at = HotMaster(cold.hot_secret(device)), list[OwnRecord](), 0
         while at < search.top + limits.KEY_GAP_MAX:
-            offers = [Offer(device, index, NOBODY, 0) for index in range(at, at + BATCH)]
+            offers = [Offer(device, index, NOBODY, 0, OWN) for index in range(at, at + BATCH)]
             questions = [Question(owner_key(hot, one.index), None) for one in offers]
             answers = await self._lookups.find(questions, len(self._clinics.members))
             for offer, found in zip(offers, answers, strict=True):

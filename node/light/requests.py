@@ -1,4 +1,7 @@
-"""What clinics ask this patient for, answered as she decides: `my requests`, `my approve`, `my decline`."""
+"""What clinics ask this patient for, answered as she decides: `my requests`, `my approve`, `my decline`.
+
+A clinic asks one person of the wallet, by keys that are hers: what is approved is hers alone.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,6 +11,7 @@ from node.light.clinics import Clinics
 from node.light.collecting import Collecting
 from node.light.known_requests import Found, KnownRequests
 from node.light.members import Members
+from node.light.persons import Persons
 from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet
 from protocol import limits
@@ -35,6 +39,7 @@ class Requests:
         clinics: Clinics,
         members: Members,
         wallet: Wallet,
+        persons: Persons,
         sharing: Sharing,
         known: KnownRequests,
         collecting: Collecting,
@@ -42,7 +47,7 @@ class Requests:
     ) -> None:
         self._clinics, self._members, self._wallet = clinics, members, wallet
         self._sharing, self._known, self._collecting = sharing, known, collecting
-        self._look = look
+        self._look, self._persons = look, persons
 
     async def rows(self) -> MyRequestsResult:
         """Asks the clinics that can have asked; raises UserError STALE where none shows a fresh block."""
@@ -70,7 +75,7 @@ class Requests:
         chosen = {self._wallet.record(one).token for one in request.records} or None
         tokens, for_ms = narrowed(
             found.request,
-            [(one.token, label.type) for one, label in self._labelled()],
+            [(one.token, label.type) for one, label in self._labelled(found)],
             for_ms=request.for_ms,
             chosen=chosen,
         )
@@ -105,7 +110,7 @@ class Requests:
         request = found.request
         records = [
             RequestedItem(token=one.token.hex(), title=label.title)
-            for one, label in self._labelled()
+            for one, label in self._labelled(found)
             if is_asked(request, one.token, label.type)
         ]
         return RequestItem(
@@ -121,5 +126,12 @@ class Requests:
             renews=request.renews.hex() or None,
         )
 
-    def _labelled(self) -> list[tuple[OwnRecord, RecordLabel]]:
-        return [(one, self._wallet.open(one).label) for one in self._wallet.records()]
+    def _labelled(self, found: Found) -> list[tuple[OwnRecord, RecordLabel]]:
+        """The records of the person who was asked."""
+        asked = self._persons.of_keys(found.known)
+        opened = [(one, self._wallet.open(one)) for one in self._wallet.records()]
+        return [
+            (one, held.label)
+            for one, held in opened
+            if asked is not None and self._persons.of(one, held) == asked
+        ]

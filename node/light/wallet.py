@@ -17,6 +17,7 @@ from protocol.codec import Wire, decode, encode
 from protocol.errors import Code, UserError
 from protocol.grants import SealedKey, open_key
 from protocol.keys import OpeningKey, PublicKey, SigningKey
+from protocol.persons import OWN
 from protocol.rekeying import FreshKeys
 from protocol.transactions import Content, GrantId, SignedEnrolment, TokenId, TransactionId
 from protocol.wallet import HotMaster, enrol, opening_key, owner_key
@@ -54,13 +55,15 @@ class Keyed(Protocol):
 class Offer(Wire, frozen=True):
     """Keys given out that own nothing yet as far as is known: in a receive code, or for a new generation.
 
-    `knower` is a clinic that knows the owner key already, or empty where none does.
+    `knower` is a clinic that knows the owner key already, or empty where none does; `person` is the number
+    of whose records they are for.
     """
 
     device: int
     index: int
     knower: PublicKey
     not_after_ms: int
+    person: int
 
 
 class OwnRecord(Wire, frozen=True):
@@ -116,7 +119,7 @@ class Wallet:
     # Enrolments.
 
     def enrol(
-        self, issuer: PublicKey, count: int, not_after_ms: int, network: bytes
+        self, issuer: PublicKey, count: int, not_after_ms: int, network: bytes, person: int = OWN
     ) -> list[SignedEnrolment]:
         """Signed enrolments under `count` fresh indices, which are used from now on.
 
@@ -127,10 +130,10 @@ class Wallet:
         hot = self._hot(self.device)
         return [
             enrol(hot, one.index, self.next_key_hash(one), issuer, not_after_ms, network)
-            for one in self.offer([issuer] * count, not_after_ms)
+            for one in self.offer([issuer] * count, not_after_ms, person)
         ]
 
-    def offer(self, knowers: Sequence[PublicKey], not_after_ms: int) -> list[Offer]:
+    def offer(self, knowers: Sequence[PublicKey], not_after_ms: int, person: int = OWN) -> list[Offer]:
         """Keys under as many fresh indices, which are used from now on.
 
         Raises:
@@ -145,7 +148,10 @@ class Wallet:
                 "refill it with the 24 words: chartmesh keys refill",
                 code=Code.LIMIT,
             )
-        made = [Offer(self.device, first + at, knower, not_after_ms) for at, knower in enumerate(knowers)]
+        made = [
+            Offer(self.device, first + at, knower, not_after_ms, person)
+            for at, knower in enumerate(knowers)
+        ]
         puts = [(_offer_key(one), encode(one)) for one in made]
         self._store.write([*puts, (_NEXT, (first + count).to_bytes(8, "big"))], sync=True)
         return made

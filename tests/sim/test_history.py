@@ -4,7 +4,9 @@ import pytest
 import trio
 
 from protocol.control import (
+    AccessAsk,
     AuditList,
+    MyApprove,
     MyRecords,
     MyRecover,
     MyStop,
@@ -13,6 +15,7 @@ from protocol.control import (
     RecordList,
 )
 from protocol.errors import Code, UserError
+from protocol.limits import DAY_MS
 from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
@@ -182,5 +185,23 @@ def test_the_words_alone_tell_again_whose_each_record_is() -> None:
             await share(other, tokens["Mia at n1"], first)
             assert await titles(first, "Mia") == [("n1", "Mia at n1"), ("n0", "Mia at n0")]
             nursery.cancel_scope.cancel()
+
+    play(story)
+
+
+def test_a_clinic_that_asks_for_everything_asks_one_person_of_the_wallet() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first, second, asker = cluster.nodes[:3]
+        tokens = await mother_and_child(someone, first, second)
+        code = await receive_code(someone, asker, person="Mia")
+        await clinic(asker).patient_views.enrol(PatientEnrol(name="Mia", code=code))
+        await clinic(asker).asking.ask(AccessAsk(patient=code, purposes=("TREAT",), for_ms=DAY_MS))
+        [asked] = (await someone.patient.requests.rows()).requests
+        hers = {token for title, token in tokens.items() if title.startswith("Mia")}
+        assert {one.token for one in asked.records} == hers
+        shared = (await someone.patient.requests.approve(MyApprove(id=asked.request))).grants
+        assert {one.token for one in shared} == hers
+        await trio.sleep(5)
+        assert {title for _, title in await titles(asker, "Mia")} == {"Mia at n0", "Mia at n1"}
 
     play(story)
