@@ -32,6 +32,21 @@ class Examined(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modality: str = ""
 
 
+class NarrativeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a section of a document says to people, line by line, as plain text."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+class Narrative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a document says. With `is_cut` it says more than is read out here."""
+
+    title: str
+    sections: tuple[NarrativeSection, ...]
+    is_cut: bool = False
+
+
 def encode_asked(asked: list[ToExamine]) -> bytes:
     return msgspec.json.encode(asked)
 
@@ -41,7 +56,7 @@ def decode_asked(raw: bytes) -> list[ToExamine]:
     return _decode(raw, list[ToExamine])
 
 
-def encode_examined(one: Examined) -> bytes:
+def encode_examined(one: Examined | Narrative) -> bytes:
     return msgspec.json.encode(one)
 
 
@@ -50,6 +65,11 @@ def decode_examined(raw: bytes) -> Examined:
     if len(raw) > LINE_BYTES_MAX:
         raise Malformed("longer than what can be said of a file")
     return _decode(raw, Examined)
+
+
+def decode_narrative(raw: bytes) -> Narrative:
+    """Raises Malformed where it is not what a document says."""
+    return _decode(raw, Narrative)
 
 
 def _decode(raw: bytes, form: type[T]) -> T:

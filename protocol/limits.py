@@ -123,6 +123,14 @@ PARSER_FILES_MAX = 64
 FHIR_CHECK_BYTES_MAX = 32 * MIB  # of one JSON document; of a line, in NDJSON
 HL7V2_CHECK_BYTES_MAX = 64 * MIB
 MARKUP_DEPTH_MAX = 256
+LOOK_BYTES_MAX = 32 * MIB  # of a record that is read out or drawn
+LOOKS_MAX = 2  # at the same time
+LOOK_S = 90.0
+PICTURE_PIXELS_MAX = 32 * 1024 * 1024
+PICTURE_SIDE_MAX = 1024  # of the picture of an image, in pixels
+PICTURE_BYTES_MAX = 4 * MIB
+NARRATIVE_SECTIONS_MAX = 200
+NARRATIVE_CHARS_MAX = 200_000
 
 # Blobs on their way, and what is written down about them.
 RUN_CHUNKS = 8  # handed to a thread, or read ahead, at once: 2 MiB

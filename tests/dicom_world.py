@@ -29,7 +29,10 @@ def dicom(number: int = 1, pixels: bytes | None = None, **fields: Any) -> bytes:
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = UID(f"{SERIES}.{number}")
     meta.TransferSyntaxUID = UID(fields.pop("TransferSyntaxUID", ExplicitVRLittleEndian))
-    found = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    is_little = meta.TransferSyntaxUID.is_little_endian
+    found = FileDataset(
+        "", {}, file_meta=meta, preamble=bytes(128), is_implicit_VR=False, is_little_endian=is_little
+    )
     chosen: dict[str, Any] = {
         "SOPClassUID": CTImageStorage,
         "SOPInstanceUID": f"{SERIES}.{number}",

@@ -12,7 +12,7 @@ from protocol import limits
 
 _PIECE_BYTES: Final = 64 * limits.KIB
 _NAMESPACE_END: Final = "\x1f"
-_CDA: Final = f"urn:hl7-org:v3{_NAMESPACE_END}"
+CDA: Final = f"urn:hl7-org:v3{_NAMESPACE_END}"
 # What the header of every CDA R2 document has (HL7 CDA R2, section 4.2), and its body.
 _REQUIRED: Final = (
     "typeId",
@@ -79,10 +79,10 @@ class _Document(Walk):
         self.found: set[str] = set()
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
-        if len(self.path) == 1 and name != f"{_CDA}ClinicalDocument":
+        if len(self.path) == 1 and name != f"{CDA}ClinicalDocument":
             raise Damaged("it is no ClinicalDocument of HL7 V3")
         if len(self.path) == 2:
-            self.found.add(name.removeprefix(_CDA))
+            self.found.add(name.removeprefix(CDA))
 
 
 def check_well_formed(file: BinaryIO) -> None:
