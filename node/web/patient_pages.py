@@ -4,12 +4,12 @@ from itertools import groupby
 from typing import Final
 
 import segno
-import trio
 from markupsafe import Markup
 from starlette.responses import Response
 
 from node.web import words
 from node.web.download import Download
+from node.web.reading_pages import can_read, find_record, read_record
 from node.web.visit import Handler, Visit
 from protocol import limits
 from protocol.control import (
@@ -25,14 +25,12 @@ from protocol.control import (
     MyWho,
     Status,
 )
-from protocol.errors import Code, Malformed, Refused, UserError
-from protocol.fhir import read_bundle
+from protocol.errors import Code, Refused, UserError
 
 EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
 DAYS: Final = (1, 7, 30, 90, 365)
 PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
 WHO_ROWS: Final = 500
-LINES_SHOWN: Final = 12
 
 
 async def show_records(visit: Visit) -> Response:
@@ -52,49 +50,21 @@ async def show_records(visit: Visit) -> Response:
 
 
 async def show_record(visit: Visit) -> Response:
-    record = await _record(visit)
+    record = await find_record(visit)
     return visit.page(
         "record.html", record=record, can_read=can_read(record), soon=_soon(visit, record.grants)
     )
 
 
-async def read_record(visit: Visit) -> Response:
-    """A FHIR record in sentences, read in this process; the original stays one click away."""
-    record = await _record(visit)
-    unreadable = UserError(
-        "this record cannot be read out on the page", "download the original", code=Code.LIMIT
-    )
-    if not can_read(record):
-        raise unreadable
-    raw = bytearray()
-
-    async def keep(chunk: bytes) -> None:
-        raw.extend(chunk)
-        if len(raw) > limits.FHIR_BYTES_MAX:
-            raise unreadable
-
-    await visit.asking(MyRecord(id=record.token), keep)
-    try:
-        reading = await trio.to_thread.run_sync(read_bundle, bytes(raw))
-    except Malformed:
-        reading = None
-    return visit.page("read.html", record=record, reading=reading, shown=LINES_SHOWN)
-
-
-def can_read(record: MyRecordItem) -> bool:
-    """Whether the page reads such a record out."""
-    return record.type == "fhir" and record.size <= limits.FHIR_BYTES_MAX
-
-
 async def save_record(visit: Visit) -> Response:
-    record = await _record(visit)
+    record = await find_record(visit)
     name = f"{words.short(record.token)}-{record.title or 'record'}"
     return Download(visit.asking, MyRecord(id=record.token), name, visit.tell)
 
 
 async def ask_share(visit: Visit) -> Response:
     """With whom, how long and what for: the usual answers are given, so that one click is enough."""
-    record = await _record(visit)
+    record = await find_record(visit)
     members = (await visit.asking(Members())).members
     holding = {grant.grantee for grant in record.grants}
     clinics = sorted(
@@ -199,15 +169,6 @@ DONE: Final[tuple[tuple[str, Handler], ...]] = (
     ("/shares/{grant}/stop", stop),
     ("/code", make_code),
 )
-
-
-async def _record(visit: Visit) -> MyRecordItem:
-    """Raises Refused where she has no such record."""
-    token = visit.name("token")
-    for one in (await visit.asking(MyRecords())).records:
-        if one.token == token:
-            return one
-    raise Refused
 
 
 async def _grant(visit: Visit) -> GrantItem:

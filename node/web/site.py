@@ -14,6 +14,7 @@ from node.web.asking import Asking
 from node.web.gate import COOKIE, Gate, cookie_of
 from node.web.history import History
 from node.web.live import Events
+from node.web.looking import Viewer
 from node.web.sessions import Sessions
 from node.web.statics import serve_static
 from node.web.visit import Handler, Place, Visit, make_environment
@@ -39,6 +40,7 @@ class Site:
             asking=asking,
             clock=clock,
             history=self._history,
+            viewer=Viewer(),
             templates=make_environment(),
             pages=pages.PAGES,
         )

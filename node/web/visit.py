@@ -18,6 +18,7 @@ from node.web import words
 from node.web.asking import Asking
 from node.web.gate import LIVE
 from node.web.history import History
+from node.web.looking import Viewer
 from node.web.sessions import Session, is_same
 from protocol import limits
 from protocol.errors import ChartmeshError, Code, UserError
@@ -65,6 +66,7 @@ class Place:
     asking: Asking
     clock: Clock
     history: History
+    viewer: Viewer
     templates: Environment
     pages: tuple[tuple[str, str], ...]
 

@@ -17,6 +17,8 @@ PATIENT: Final = (
     "records/ID",
     "records/ID/share",
     "records/FHIR/read",
+    "records/IMAGE/read",
+    "records/CDA/read",
     "nothing",
 )
 CLINIC: Final = ("", "records", "records/ID", "access", "audit", "audit?verify=1", "charts")
@@ -26,11 +28,14 @@ WIDTH: Final = "document.documentElement.scrollWidth"
 @pytest.mark.parametrize("role", ["patient", "clinic"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_breaks_a_rule_or_scrolls_sideways(world: World, role: str, scheme: str) -> None:
+    records = {"ID": world.letter, "FHIR": world.summary, "IMAGE": world.image, "CDA": world.document}
     actor, pages = (world.patient, PATIENT) if role == "patient" else (world.clinic, CLINIC)
     with world.visit(actor, color_scheme=scheme, viewport=NARROW) as page:
         base, found = page.url, {}
         for path in pages:
-            answer = page.goto(base + path.replace("ID", world.letter).replace("FHIR", world.summary))
+            for word, token in records.items():
+                path = path.replace(word, token)
+            answer = page.goto(base + path)
             assert answer is not None
             assert answer.ok or path == "nothing"
             found[path] = broken(page)

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from node.samples import open_samples
-from tests.browser.world import CONTENT, LETTER, SCAN, SUMMARY, World, add_record
+from tests.browser.world import CONTENT, DOCUMENT, IMAGE, LETTER, SCAN, SUMMARY, World, add_record
+from tests.dicom_world import SIDE, dicom
 
 SHARED: Final = "clinic-b can read this record until"
 
@@ -50,6 +51,22 @@ def test_a_bundle_is_read_out_with_what_is_older_folded_away(world: World) -> No
         with page.expect_download() as saving:
             page.get_by_role("link", name="Download the original").click()
         assert saving.value.path().read_bytes() == open_samples()[0].bytes
+
+
+def test_an_image_shows_its_picture_and_a_document_its_text(world: World) -> None:
+    with world.visit(world.patient) as page:
+        record(page, IMAGE)
+        page.get_by_role("link", name="Read it here").click()
+        picture = page.get_by_role("img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate(SHADES) == {"side": SIDE, "middle": 255, "corner": 0}
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Download the original").click()
+        assert saving.value.path().read_bytes() == dicom()
+        record(page, DOCUMENT)
+        page.get_by_role("link", name="Read it here").click()
+        expect(page.get_by_role("heading", level=2, name="Allergies")).to_be_visible()
+        expect(page.get_by_text("Penicillin | severe")).to_be_visible()
 
 
 def test_two_clicks_share_and_two_stop_and_both_are_true(world: World) -> None:
@@ -162,6 +179,16 @@ def reach(page: Page, name: str) -> None:
     pytest.fail(f"no key leads to {name!r}")
 
 
+# What a picture shows, asked of the browser that decoded it.
+SHADES: Final = """async one => {
+  await one.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = one.naturalWidth;
+  const context = canvas.getContext("2d");
+  context.drawImage(one, 0, 0);
+  const shade = at => context.getImageData(at, at, 1, 1).data[0];
+  return {side: one.naturalWidth, middle: shade(one.naturalWidth / 2), corner: shade(0)};
+}"""
 SPOKEN: Final = "one => one.labels && one.labels.length ? one.labels[0].textContent : one.textContent"
 
 

@@ -30,6 +30,7 @@ _OPTIONS: Final = (
     "--no-first-run",
 )
 LETTER, SCAN, SUMMARY = "Letter to <b>Dr. B</b>", "Scan of the knee", "Summary of 2019"
+IMAGE, DOCUMENT = "Image of a disc", "Discharge summary"
 CONTENT: Final = b"What the letter says.\n" * 40
 
 
@@ -46,12 +47,14 @@ def launch(playwright: Playwright) -> Browser:
 
 @dataclass(frozen=True)
 class World:
-    """Four clinics, a patient with three records of clinic-a, and a browser."""
+    """Four clinics, a patient with five records of clinic-a, and a browser."""
 
     stage: Stage
     browser: Browser
     letter: str
     summary: str
+    image: str
+    document: str
 
     @property
     def patient(self) -> Actor:
@@ -108,7 +111,7 @@ def add_record(stage: Stage, code: str, title: str, content: bytes = CONTENT) ->
     """What clinic-a adds with a patient's code; its token."""
     file = stage.root / "added"
     file.write_bytes(content)
-    arguments = ("record", "add", str(file), "--title", title, "--for", code)
+    arguments = ("record", "add", str(file), "--title", title, "--as-is", "--for", code)
     [added] = trio.run(stage.clinics["clinic-a"].ask, *arguments)["records"]
     token: str = added["token"]
     return token

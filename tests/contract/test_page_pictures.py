@@ -1,0 +1,72 @@
+"""An image shows its picture and a document its text, made by a program with limits of its own."""
+
+import re
+import zlib
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from node.web.looking import NotShown, Viewer
+from protocol import limits
+from tests.contract.test_page_reading import PATH, answers
+from tests.dicom_world import dicom, disc
+from tests.page_world import TOKEN, open_world
+from tests.unit.test_parsers import DEFLATED
+from tests.unit.test_pictures import MIDDLE, NARRATIVE, shades
+
+
+async def shown(content: bytes, **changes: Any) -> str:
+    """The page that a record becomes."""
+    async with open_world(answers(content, size=len(content), **changes)) as world:
+        await world.enter()
+        assert f'href="{world.root}{PATH}"' in (await world.get(f"/records/{TOKEN}")).text
+        answer = await world.get(PATH)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert f'href="{world.root}/records/{TOKEN}/original"' in answer.text
+        return answer.text
+
+
+async def test_an_image_shows_its_picture() -> None:
+    text = await shown(dicom(), type="dicom")
+    [picture] = re.findall(r'src="data:image/png;base64,([\w+/=]+)"', text)
+    _, _, samples = shades(b64decode(picture))
+    assert (samples[MIDDLE], samples[0]) == (255, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (dicom(PhotometricInterpretation="PALETTE COLOR"), "its pixels are PALETTE COLOR of 16 bits"),
+        (dicom()[:-40], "pixels are missing"),
+        (b"nothing of DICOM", "it holds no image"),
+    ],
+)
+async def test_an_image_that_cannot_be_drawn_says_so_and_why(content: bytes, why: str) -> None:
+    text = await shown(content, type="dicom")
+    assert "<img" not in text
+    assert f"cannot be shown here: {why}." in text
+
+
+async def test_a_document_is_its_text_and_never_its_markup() -> None:
+    text = await shown(NARRATIVE, type="cda")
+    assert "Penicillin | severe" in text
+    assert "Summary &lt;b&gt;" in text
+    assert "<h2>Allergies</h2>" in text
+    assert "not for people" not in text
+    spoiled = await shown(NARRATIVE.replace(b"Inner", b"&who;"), type="cda")
+    assert "cannot be read out here: it is no whole XML" in spoiled
+
+
+async def test_what_swells_beyond_all_bounds_ends_its_own_program_and_no_other() -> None:
+    made = dicom(TransferSyntaxUID=DEFLATED)
+    head = made[: 144 + int.from_bytes(made[140:144], "little")]
+    bomb = zlib.compressobj(1, wbits=-15)
+    swollen = b"".join(
+        bomb.compress(bytes(limits.MIB)) for _ in range(limits.PARSER_BYTES_MAX // limits.MIB)
+    )
+    viewer = Viewer()
+    with pytest.raises(NotShown, match=r"too large|more time or memory"):
+        await viewer.picture(head + swollen + bomb.flush())
+    assert await viewer.picture(dicom(pixels=disc()))
