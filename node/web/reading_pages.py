@@ -2,7 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from typing import Final
+from hashlib import sha256
+from typing import Final, NamedTuple
 
 import trio
 from starlette.responses import Response
@@ -14,8 +15,16 @@ from protocol.control import MyRecord, MyRecordItem, MyRecords
 from protocol.errors import Code, Malformed, Refused, UserError
 from protocol.fhir import read_bundle
 from protocol.records import RecordType
+from protocol.study import StudyFile, decode_head, head_length
 
 LINES_SHOWN: Final = 12
+
+
+class Picture(NamedTuple):
+    """A PNG in base64, or why there is none."""
+
+    png: str
+    why: str
 
 
 async def find_record(visit: Visit) -> MyRecordItem:
@@ -60,12 +69,7 @@ async def _show_bundle(visit: Visit, record: MyRecordItem, raw: bytes) -> Respon
 
 async def _show_picture(visit: Visit, record: MyRecordItem, raw: bytes) -> Response:
     """A DICOM image; the picture comes with the page, so that nothing is fetched twice."""
-    picture, why = "", ""
-    try:
-        picture = b64encode(await visit.place.viewer.picture(raw)).decode()
-    except NotShown as error:
-        why = str(error)
-    return visit.page("picture.html", record=record, picture=picture, why=why)
+    return visit.page("picture.html", record=record, picture=await _draw(visit, raw))
 
 
 async def _show_narrative(visit: Visit, record: MyRecordItem, raw: bytes) -> Response:
@@ -78,6 +82,54 @@ async def _show_narrative(visit: Visit, record: MyRecordItem, raw: bytes) -> Res
     return visit.page("narrative.html", record=record, narrative=narrative, why=why)
 
 
+async def _show_study(visit: Visit, record: MyRecordItem, raw: bytes) -> Response:
+    """Some images of a study, each with its picture, and what else is in it by name."""
+    try:
+        study = decode_head(raw[: head_length(raw)])
+    except Malformed:
+        return visit.page(
+            "study.html", record=record, study=None, shown=(), first=0, images=0, others=(), step=0
+        )
+    images = [one for one in study.files if one.instance]
+    first = _first(visit.query("first"), len(images))
+    chosen = images[first : first + limits.STUDY_PICTURES_SHOWN]
+    shown: dict[str, Picture] = {}
+
+    async def draw(one: StudyFile) -> None:
+        _, start = study.find(one.path)
+        content = raw[start : start + one.length]
+        if sha256(content).digest() == one.sha256:
+            shown[one.path] = await _draw(visit, content)
+        else:
+            shown[one.path] = Picture("", "it is not the file that the study's index names")
+
+    async with trio.open_nursery() as nursery:
+        for one in chosen:
+            nursery.start_soon(draw, one)
+    return visit.page(
+        "study.html",
+        record=record,
+        study=study,
+        shown=[(one, shown[one.path]) for one in chosen],
+        first=first,
+        images=len(images),
+        others=[one for one in study.files if not one.instance],
+        step=limits.STUDY_PICTURES_SHOWN,
+    )
+
+
+def _first(text: str, count: int) -> int:
+    """Where in the images a page begins: the first one, where it is not said, or said wrongly."""
+    return int(text) if text.isascii() and text.isdecimal() and int(text) < count else 0
+
+
+async def _draw(visit: Visit, image: bytes) -> Picture:
+    try:
+        return Picture(b64encode(await visit.place.viewer.picture(image)).decode(), "")
+    except NotShown as error:
+        return Picture("", str(error))
+
+
 def _unreadable() -> UserError:
     return UserError("this record cannot be read out on the page", "download the original", code=Code.LIMIT)
 
@@ -88,5 +140,6 @@ Show = Callable[[Visit, MyRecordItem, bytes], Awaitable[Response]]
 _READERS: Final[dict[str, tuple[int, Show]]] = {
     RecordType.FHIR: (limits.FHIR_BYTES_MAX, _show_bundle),
     RecordType.DICOM: (limits.LOOK_BYTES_MAX, _show_picture),
+    RecordType.STUDY: (limits.LOOK_BYTES_MAX, _show_study),
     RecordType.CDA: (limits.LOOK_BYTES_MAX, _show_narrative),
 }

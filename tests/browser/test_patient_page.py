@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from node.samples import open_samples
 from tests.browser.world import CONTENT, DOCUMENT, IMAGE, LETTER, SCAN, SUMMARY, World, add_record
-from tests.dicom_world import SIDE, dicom
+from tests.dicom_world import SIDE, dicom, write_study
 
 SHARED: Final = "clinic-b can read this record until"
 
@@ -67,6 +67,26 @@ def test_an_image_shows_its_picture_and_a_document_its_text(world: World) -> Non
         page.get_by_role("link", name="Read it here").click()
         expect(page.get_by_role("heading", level=2, name="Allergies")).to_be_visible()
         expect(page.get_by_text("Penicillin | severe")).to_be_visible()
+
+
+def test_a_study_of_a_folder_shows_its_images_and_comes_back_as_files(world: World, tmp_path: Path) -> None:
+    title = f"Study {secrets.token_hex(4)}"
+    files = write_study(tmp_path / "knee", 3)
+    code = world.ask(world.patient, "my", "code", "--clinic", "clinic-a")["code"]
+    [added] = world.ask(
+        world.clinic, "record", "add", str(tmp_path / "knee"), "--title", title, "--for", code
+    )["records"]
+    assert (added["type"], added["structure"]) == ("study", "sound")
+    with world.visit(world.patient) as page:
+        record(page, title)
+        page.get_by_role("link", name="Read it here").click()
+        pictures = page.get_by_role("img")
+        expect(pictures).to_have_count(3)
+        assert pictures.nth(2).evaluate(SHADES) == {"side": SIDE, "middle": 255, "corner": 0}
+        expect(page.get_by_text("letter.txt")).to_be_visible()
+    saved = world.ask(world.patient, "my", "record", added["token"], "-o", str(tmp_path))
+    for path, content in files.items():
+        assert (Path(saved["path"]) / path).read_bytes() == content
 
 
 def test_two_clicks_share_and_two_stop_and_both_are_true(world: World) -> None:

@@ -3,12 +3,14 @@
 import re
 import zlib
 from base64 import b64decode
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from node.web.looking import NotShown, Viewer
 from protocol import limits
+from protocol.study import StudyFile, encode_head
 from tests.contract.test_page_reading import PATH, answers
 from tests.dicom_world import dicom, disc
 from tests.page_world import TOKEN, open_world
@@ -70,3 +72,39 @@ async def test_what_swells_beyond_all_bounds_ends_its_own_program_and_no_other()
     with pytest.raises(NotShown, match=r"too large|more time or memory"):
         await viewer.picture(head + swollen + bomb.flush())
     assert await viewer.picture(dicom(pixels=disc()))
+
+
+def study(count: int, **spoiled: bytes) -> bytes:
+    """A study of that many images and a letter, as one record; what is spoiled is changed after that."""
+    files = {f"IM{number:02}": dicom(number) for number in range(count)} | {"letter.txt": b"words"}
+    head = encode_head(
+        [
+            StudyFile(path, len(raw), sha256(raw).digest(), "", path if path != "letter.txt" else "", "CT")
+            for path, raw in files.items()
+        ]
+    )
+    return head + b"".join((files | spoiled)[path] for path in sorted(files))
+
+
+async def test_a_study_shows_its_images_page_by_page_and_what_else_is_in_it() -> None:
+    count = limits.STUDY_PICTURES_SHOWN + 1
+    content = study(count)
+    text = await shown(content, type="study")
+    assert text.count("<img") == limits.STUDY_PICTURES_SHOWN
+    assert f"Images 1 to {limits.STUDY_PICTURES_SHOWN} of {count}" in text
+    assert "letter.txt" in text
+    async with open_world(answers(content, size=len(content), type="study")) as world:
+        await world.enter()
+        later = (await world.get(f"{PATH}?first={limits.STUDY_PICTURES_SHOWN}")).text
+        assert later.count("<img") == 1
+        assert f"IM{count - 1:02} · CT" in later
+        assert f'{PATH}?first=0"' in later
+        for wrong in ("-1", "999", "x", "²"):
+            assert "Images 1 to" in (await world.get(f"{PATH}?first={wrong}")).text
+
+
+async def test_an_image_that_is_not_the_indexed_one_is_not_drawn() -> None:
+    text = await shown(study(2, IM01=dicom(7)), type="study")
+    assert text.count("<img") == 1
+    assert "not the file that the study&#39;s index names" in text
+    assert "not a study as it says" in await shown(b"x" * 40, type="study")
