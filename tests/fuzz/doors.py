@@ -64,7 +64,7 @@ from protocol.transactions import (
 )
 from protocol.two_chains import decode_two_chains
 from tests.control_samples import REQUESTS, RESULTS
-from tests.fuzz import boxes, gifts, studies
+from tests.fuzz import boxes, gifts, parsed, studies
 from tests.fuzz.values import Maker, encoded, full_name, wire_types
 from tests.ledger_world import GENESIS
 from tests.proof_world import ASKED, HEADER, proof_of
@@ -335,6 +335,7 @@ JSON: Final = [
         )
         for request in REQUESTS
     ),
+    *(Door(name, read, made, name) for name, read, made in parsed.DOORS),
 ]
 
 DECODERS: Final = [
