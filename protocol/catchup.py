@@ -6,15 +6,17 @@ it, together with what is under way, is bounded. A peer that keeps all others wa
 range is given to another too, and whoever answers first has it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from protocol.keys import PublicKey
 from protocol.limits import (
+    CATCH_UP_AVOID_MS,
     CATCH_UP_OVERTAKE_MS,
     CATCH_UP_PATIENCE,
     CATCH_UP_RANGES_MAX,
+    CATCH_UP_RETRY_MS,
     RANGE_BLOCKS_MAX,
 )
 
@@ -154,6 +156,38 @@ class Plan(Generic[R]):
             return None
         last = min(asking[0].heights.last, self._heads[peer], first + self.span - 1)
         return Range(first, last)
+
+
+class Avoided:
+    """Which peers failed lately, and so whom to ask at all."""
+
+    def __init__(self) -> None:
+        self._failed_ms: dict[PublicKey, int] = {}
+
+    def failed(self, peer: PublicKey, now_ms: int) -> None:
+        self._failed_ms[peer] = now_ms
+
+    def left(
+        self,
+        peers: Sequence[PublicKey],
+        height: int,
+        heads: Mapping[PublicKey, int],
+        wanted: int,
+        now_ms: int,
+    ) -> list[PublicKey]:
+        """Whom of `peers` to ask now, being at `height` while blocks up to `wanted` are said to be final.
+
+        `heads` is how far each says that it is. Whoever failed is passed over for a while, as long as the
+        others can help: where blocks are missing and none of them has any, those that failed are tried
+        again sooner. Two that are both behind would else have nobody but each other.
+        """
+        good = [peer for peer in peers if self._rests(peer, now_ms) >= CATCH_UP_AVOID_MS]
+        if good and (wanted <= height or any(heads.get(peer, 0) > height for peer in good)):
+            return good
+        return [peer for peer in peers if self._rests(peer, now_ms) >= CATCH_UP_RETRY_MS]
+
+    def _rests(self, peer: PublicKey, now_ms: int) -> int:
+        return now_ms - self._failed_ms.get(peer, now_ms - CATCH_UP_AVOID_MS)
 
 
 def known_height(heads: Mapping[PublicKey, int], faults: int) -> int:

@@ -52,7 +52,8 @@ CATCH_UP_RANGES_MAX = 8  # asked for, or arrived and waiting for what comes befo
 CATCH_UP_PEERS_MAX = 4  # asked at the same time
 CATCH_UP_OVERTAKE_MS = 1_500  # for the reply that all wait for, before another is asked too
 CATCH_UP_PATIENCE = 4  # times the quickest peer's last reply, where that is longer
-CATCH_UP_AVOID_S = 60.0  # for a peer that failed or was overtaken, where others are there
+CATCH_UP_AVOID_MS = 60_000  # for a peer that failed or was overtaken, where others can help
+CATCH_UP_RETRY_MS = 1_000  # where they cannot
 
 SEALED_ASKED_MAX = 64  # in one request for sealed bytes that blocks came without
 OWED_PAUSE_S = 5.0  # at least, between two rounds of such requests

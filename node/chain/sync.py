@@ -18,7 +18,7 @@ from node.ports import Entropy, TaskStatus, Transport
 from node.rpc import Caller
 from protocol import limits
 from protocol.blocks import Block, Finality, Header
-from protocol.catchup import Arrived, Plan, Range, known_height
+from protocol.catchup import Arrived, Avoided, Plan, Range, known_height
 from protocol.codec import encode
 from protocol.errors import ProtocolError, RemoteProtocolError, TransportError
 from protocol.finality import verify_final
@@ -76,7 +76,7 @@ class SyncService:
         self._plan: Plan[BlocksReply] = Plan(ledger.height)
         self._heads: dict[PublicKey, int] = {}
         self._visits: dict[PublicKey, trio.CancelScope] = {}
-        self._avoided_until: dict[PublicKey, float] = {}
+        self._avoided = Avoided()
         self._room = trio.CapacityLimiter(limits.CATCH_UP_PEERS_MAX)
         self._wanted, self._news = trio.Event(), trio.Event()
         self._began: tuple[float, int] | None = None
@@ -107,9 +107,13 @@ class SyncService:
         self.heard_of(head)
 
     @property
+    def _known_height(self) -> int:
+        return known_height(self._heads, self._ledger.membership.committee.faults)
+
+    @property
     def progress(self) -> Progress:
         height = self._ledger.height
-        known = max(height, known_height(self._heads, self._ledger.membership.committee.faults))
+        known = max(height, self._known_height)
         if self._began is None or known == height:
             return Progress(height, known, None)
         began_s, first = self._began
@@ -121,25 +125,30 @@ class SyncService:
             nursery.start_soon(self._take_in)
             task_status.started()
             while True:
-                with trio.move_on_after(self._ledger.state.limits.heartbeat_ms / 1000):
-                    await self._wanted.wait()
-                self._wanted = trio.Event()
                 self._plan.reached(self._ledger.height)
                 for peer in self._candidates():
                     self._visits[peer] = trio.CancelScope()
                     nursery.start_soon(self._visit, peer, self._visits[peer])
+                with trio.move_on_after(self._pause_s()):
+                    await self._wanted.wait()
+                self._wanted = trio.Event()
+
+    def _pause_s(self) -> float:
+        """How long to wait for news before looking again."""
+        is_missing = self._known_height > self._ledger.height and not self._visits
+        return (limits.CATCH_UP_RETRY_MS if is_missing else self._ledger.state.limits.heartbeat_ms) / 1000
 
     # Fetching.
 
     def _candidates(self) -> list[PublicKey]:
-        """Whom to visit now: all members that are connected, and a newcomer's guide, without those to avoid
-        if others are left."""
+        """Whom to visit now, of the members that are connected and a newcomer's guide."""
         if self._has_stopped:
             return []
-        now_s = trio.current_time()
         members = {*self._ledger.membership.keys, *self._guide.keys} - {self._transport.identity}
         connected = [peer for peer in self._transport.connected() if peer in members]
-        good = [peer for peer in connected if self._avoided_until.get(peer, 0) <= now_s] or connected
+        good = self._avoided.left(
+            connected, self._ledger.height, self._heads, self._known_height, _now_ms()
+        )
         start = self._entropy.below(len(good)) if good else 0
         return [peer for peer in good[start:] + good[:start] if peer not in self._visits]
 
@@ -207,7 +216,7 @@ class SyncService:
                 await self._adopt_reply(arrived)
                 self._tell()
                 continue
-            if self._ledger.height >= known_height(self._heads, self._ledger.membership.committee.faults):
+            if self._ledger.height >= self._known_height:
                 self._began = None
             await self._news.wait()
 
@@ -234,8 +243,7 @@ class SyncService:
     def _avoid(self, peer: PublicKey) -> None:
         """Ends the visit to a peer that failed; its ranges are for others."""
         self._plan.release(peer)
-        self._heads.pop(peer, None)
-        self._avoided_until[peer] = trio.current_time() + limits.CATCH_UP_AVOID_S
+        self._avoided.failed(peer, _now_ms())
         if peer in self._visits:
             self._visits[peer].cancel()
         self._tell()

@@ -66,6 +66,16 @@ class BoastingDoor(BlocksDoor):
         return BlocksReply(reply.blocks, reply.finality, 10**12)
 
 
+class BusyDoor(BlocksDoor):
+    """Has nothing to give for as long as all such are busy."""
+
+    are_busy = False
+
+    async def _range(self, height: int, last: int) -> BlocksReply:
+        reply = await super()._range(height, last)
+        return BlocksReply((), None, reply.head) if self.are_busy else reply
+
+
 def play(
     story: Story,
     *,
@@ -101,10 +111,10 @@ def services(node: SimNode) -> LedgerServices:
     return node.life.service
 
 
-def isolate(cluster: Cluster, victim: SimNode) -> None:
-    own = victim.identity
-    others = [node.identity for node in cluster.nodes if node is not victim]
-    cluster.network.cut_off([own], others)
+def isolate(cluster: Cluster, *victims: SimNode) -> None:
+    """Cuts these off from all others, and not from each other."""
+    others = [node.identity for node in cluster.nodes if node not in victims]
+    cluster.network.cut_off([node.identity for node in victims], others)
 
 
 async def seconds_to_converge(cluster: Cluster, victim: SimNode) -> float:
@@ -178,6 +188,23 @@ def test_a_bad_peer_is_left_and_the_rest_comes_from_others(door: type[BlocksDoor
         assert await seconds_to_converge(cluster, victim) <= bound_s
 
     play(story, size=7, doors={0: door, 1: door})
+
+
+def test_two_that_are_behind_do_not_wait_for_each_other_once_all_others_failed_them() -> None:
+    """Found by seed 108194026007562 in a cluster of ten with two newcomers."""
+
+    async def story(cluster: Cluster) -> None:
+        victims = cluster.nodes[5:]
+        isolate(cluster, *victims)
+        await trio.sleep(AWAY_S / 4)
+        BusyDoor.are_busy = True
+        cluster.network.heal()
+        await trio.sleep(QUICK.heartbeat_ms / 1000)
+        BusyDoor.are_busy = False
+        for victim in victims:
+            assert await seconds_to_converge(cluster, victim) <= 10
+
+    play(story, size=7, doors=dict.fromkeys(range(5), BusyDoor))
 
 
 def test_how_far_a_node_is_shows_while_it_catches_up() -> None:

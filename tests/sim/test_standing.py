@@ -64,7 +64,7 @@ def test_a_clinic_that_was_shut_out_while_it_was_away_stops_and_says_so(change: 
         await changing.settle(others, height=height)
         # Later epochs are on the way too.
         await changing.rotate(others[0])
-        await trio.sleep(limits.CATCH_UP_AVOID_S)
+        await trio.sleep(limits.CATCH_UP_AVOID_MS / 1000)
         away.start()
         await until(lambda: has_stopped(away))
         known = changing.height(away)
@@ -109,7 +109,7 @@ def test_a_follower_that_was_removed_within_an_epoch_finds_it_out_too() -> None:
         await changing.settle(changing.nodes, height=height)
         follower.crash()
         await changing.remove(follower)
-        await trio.sleep(limits.CATCH_UP_AVOID_S)
+        await trio.sleep(limits.CATCH_UP_AVOID_MS / 1000)
         follower.start()
         await until(lambda: has_stopped(follower))
         assert "removed" in warning_of(follower)

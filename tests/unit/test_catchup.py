@@ -4,9 +4,15 @@ import random
 
 import pytest
 
-from protocol.catchup import Plan, Range, known_height
+from protocol.catchup import Avoided, Plan, Range, known_height
 from protocol.keys import PublicKey
-from protocol.limits import CATCH_UP_OVERTAKE_MS, CATCH_UP_RANGES_MAX, RANGE_BLOCKS_MAX
+from protocol.limits import (
+    CATCH_UP_AVOID_MS,
+    CATCH_UP_OVERTAKE_MS,
+    CATCH_UP_RANGES_MAX,
+    CATCH_UP_RETRY_MS,
+    RANGE_BLOCKS_MAX,
+)
 
 A, B, C, D = (PublicKey(bytes((1, number)) + bytes(31)) for number in range(4))
 
@@ -202,3 +208,29 @@ def test_how_far_the_ledger_is_no_f_liars_can_say(
     heads: dict[PublicKey, int], faults: int, expected: int
 ) -> None:
     assert known_height(heads, faults) == expected
+
+
+@pytest.mark.parametrize(
+    ("heads", "wanted", "rested_ms", "left"),
+    [
+        ({A: 9, B: 9}, 9, CATCH_UP_AVOID_MS - 1, [B]),  # others can help
+        ({A: 9, B: 5}, 5, CATCH_UP_AVOID_MS - 1, [B]),  # nothing is missing
+        ({A: 9, B: 5}, 9, CATCH_UP_RETRY_MS, [A, B]),
+        ({A: 9}, 9, CATCH_UP_RETRY_MS, [A, B]),
+        ({A: 9, B: 5}, 9, CATCH_UP_RETRY_MS - 1, [B]),  # not at once
+        ({A: 9, B: 9}, 9, CATCH_UP_AVOID_MS, [A, B]),
+    ],
+)
+def test_whoever_failed_is_passed_over_while_others_can_help(
+    heads: dict[PublicKey, int], wanted: int, rested_ms: int, left: list[PublicKey]
+) -> None:
+    avoided = Avoided()
+    avoided.failed(A, 1_000)
+    assert avoided.left([A, B], 5, heads, wanted, 1_000 + rested_ms) == left
+
+
+def test_where_all_failed_none_is_asked_again_at_once() -> None:
+    avoided = Avoided()
+    avoided.failed(A, 0)
+    assert avoided.left([A], 5, {A: 9}, 5, CATCH_UP_RETRY_MS - 1) == []
+    assert avoided.left([A], 5, {A: 9}, 5, CATCH_UP_RETRY_MS) == [A]
