@@ -7,6 +7,7 @@ import click
 from cli import render
 from cli.asking import confirm, yes_option
 from cli.client import call
+from cli.erasing import erase, erasures
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.persons import person, person_option
@@ -56,6 +57,8 @@ def my() -> None:
     """Your own records: see them, share them, stop sharing, see who read them."""
 
 
+my.add_command(erase)
+my.add_command(erasures)
 my.add_command(give)
 my.add_command(take)
 my.add_command(lost_phone)

@@ -23,6 +23,19 @@ REQUEST = control.RequestItem(
     records=(control.RequestedItem(token=TOKEN, title="Letter"),),
 )
 
+ERASED = control.EraseResult(
+    token=TOKEN,
+    final=True,
+    deleted_at=("02",),
+    unreached=("03",),
+    state="erased",
+    title="Letter",
+    holders=(
+        control.HolderItem(member="02", name="clinic-a", state="deleted", time=control.utc(1)),
+        control.HolderItem(member="03", name="clinic-c", state="unreached"),
+    ),
+)
+
 MEMBER = control.MemberItem(id="02", name="a", role="validator", reachable=True, last_height=None)
 CHANGE = control.ChangeItem(
     change=TOKEN, act="admit", member="03", name="e", approvals=1, needed=3, expires=control.utc(1)
@@ -73,6 +86,8 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyShares(),
     control.MyStop(id=None),
     control.MyWho(record=TOKEN),
+    control.MyErase(record=TOKEN, words="abandon art"),
+    control.MyErasures(),
     control.MyRequests(),
     control.MyApprove(id=TOKEN, for_ms=1, records=(TOKEN,)),
     control.MyDecline(id=TOKEN),
@@ -226,6 +241,8 @@ RESULTS: dict[type, control.Document] = {
     control.MyStopResult: control.MyStopResult(
         stops=(control.Stopped(grant=TOKEN, final=True, stopped_at=("02",), unreached=("03",), bound_s=90),)
     ),
+    control.EraseResult: ERASED,
+    control.MyErasuresResult: control.MyErasuresResult(erasures=(ERASED,)),
     control.MyRequestsResult: control.MyRequestsResult(requests=(REQUEST,), unreached=("03",)),
     control.MyRequestResult: control.MyRequestResult(request=REQUEST, told=False),
     control.LostPhoneResult: control.LostPhoneResult(

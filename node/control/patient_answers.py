@@ -15,6 +15,8 @@ from protocol.control import (
     MyApprove,
     MyCode,
     MyDecline,
+    MyErase,
+    MyErasures,
     MyGive,
     MyLostPhone,
     MyPersonAdd,
@@ -48,6 +50,10 @@ async def answer_patient(client: LightClient, request: PatientRequest, exchange:
         return await _answer_own_keys(client.own_keys, request)
     if isinstance(request, GivingRequest):
         return await _answer_giving(client.giving, request)
+    if isinstance(request, MyErase):
+        return await client.erasing.erase(request)
+    if isinstance(request, MyErasures):
+        return await client.erasing.erasures()
     if isinstance(request, AskedRequest):
         return await _answer_asked(client.requests, request)
     if isinstance(request, PersonRequest):

@@ -7,6 +7,7 @@ from node.keystore import WalletKeys
 from node.light.clinics import Clinics
 from node.light.collecting import Collecting
 from node.light.discovery import Discovery
+from node.light.erasing import Erasing
 from node.light.given import GivenGrants
 from node.light.giving import Giving
 from node.light.headers import LightChain
@@ -69,7 +70,7 @@ class LightClient:
         self.members = Members(chain=self.chain, clinics=self.clinics, store=store, known=known)
         transactor = Transactor(chain=self.chain, clinics=self.clinics)
         discovery = Discovery(lookups=lookups, wallet=self.wallet)
-        sharing = self._sharing(transactor, clock, entropy)
+        sharing, who = self._sharing(transactor, clock, entropy), self._who(self.members)
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
@@ -78,12 +79,13 @@ class LightClient:
             persons=self.persons,
             discovery=discovery,
             sharing=sharing,
-            who=self._who(self.members),
+            who=who,
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
         self.requests = self._requests(sharing, clock)
         self.giving = self._giving(discovery, transactor, clock, entropy)
+        self.erasing = self._erasing(discovery, sharing, who, transactor, clock)
         self.own_keys = OwnKeys(
             chain=self.chain,
             clinics=self.clinics,
@@ -115,6 +117,20 @@ class LightClient:
             transactor=transactor,
             clock=clock,
             entropy=entropy,
+        )
+
+    def _erasing(
+        self, discovery: Discovery, sharing: Sharing, who: Who, transactor: Transactor, clock: Clock
+    ) -> Erasing:
+        return Erasing(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            discovery=discovery,
+            sharing=sharing,
+            who=who,
+            transactor=transactor,
+            clock=clock,
         )
 
     def _requests(self, sharing: Sharing, clock: Clock) -> Requests:

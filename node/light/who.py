@@ -27,6 +27,10 @@ UNREACHED: Final = "unreached"
 NOT_POSTED: Final = "not-posted"
 
 
+Asked = list[tuple[MemberState, ClinicLog | None]]
+"""Every active member with its log, None where that could not be had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """Accesses, newest first, and what each clinic's log is worth."""
@@ -45,7 +49,11 @@ class Who:
         self._network, self._logs = network, logs
 
     async def told(self, records: Sequence[OwnRecord]) -> Told:
-        """Every access to `records` that the clinics tell of.
+        """Every access to `records` that the clinics tell of. Raises as `asked`."""
+        return self.told_by(await self.asked(records), records)
+
+    async def asked(self, records: Sequence[OwnRecord]) -> Asked:
+        """Every clinic's log as far as it is about `records`.
 
         Raises:
             UserError: STALE: no clinic proves what heads are on the ledger.
@@ -70,25 +78,15 @@ class Who:
         async with trio.open_nursery() as nursery:
             for member in members:
                 nursery.start_soon(ask, member)
-        items = [item for peer in sorted(found) for item in self._items(peer, records, found[peer])]
+        return [(member, found.get(member.id_key)) for member in members]
+
+    def told_by(self, asked: Asked, records: Sequence[OwnRecord]) -> Told:
+        """The accesses to `records` in these logs."""
+        found = sorted([(member.id_key, log) for member, log in asked if log], key=lambda one: one[0])
+        items = [item for peer, log in found for item in self._items(peer, records, log)]
         return Told(
             sorted(items, key=lambda item: item.time, reverse=True),
-            [self._log_item(member, found.get(member.id_key)) for member in members],
-        )
-
-    def _log_item(self, member: MemberState, log: ClinicLog | None) -> LogItem:
-        if log is None:
-            state = UNREACHED
-        elif log.flaw is not None:
-            state = log.flaw.value
-        else:
-            state = PROVEN if log.posted else NOT_POSTED
-        return LogItem(
-            member=member.id_key.hex(),
-            name=member.name,
-            state=state,
-            posted=member.audit_sequence,
-            posted_time=utc(member.audit_time_ms) if member.audit_sequence else None,
+            [_log_item(member, log) for member, log in asked],
         )
 
     def _items(self, peer: PublicKey, records: Sequence[OwnRecord], log: ClinicLog) -> list[AccessItem]:
@@ -133,3 +131,22 @@ class Who:
             asked.purpose,
             fetch.grant_id or b"",
         ) == (peer, entry.token, entry.reader, entry.user, entry.purpose, entry.grant)
+
+
+def log_state(log: ClinicLog | None) -> str:
+    """What a clinic's list is worth, in the contract's word."""
+    if log is None:
+        return UNREACHED
+    if log.flaw is not None:
+        return log.flaw.value
+    return PROVEN if log.posted else NOT_POSTED
+
+
+def _log_item(member: MemberState, log: ClinicLog | None) -> LogItem:
+    return LogItem(
+        member=member.id_key.hex(),
+        name=member.name,
+        state=log_state(log),
+        posted=member.audit_sequence,
+        posted_time=utc(member.audit_time_ms) if member.audit_sequence else None,
+    )

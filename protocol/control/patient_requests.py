@@ -18,7 +18,9 @@ from protocol.control.asking import (
     Words,
 )
 from protocol.control.patient_results import (
+    EraseResult,
     MyCodeResult,
+    MyErasuresResult,
     MyPersonsResult,
     MyRecordsResult,
     MyRequestResult,
@@ -76,6 +78,21 @@ class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
 class MyWho(Ask[MyWhoResult], frozen=True, kw_only=True, tag="my-who"):
     record: Id | None = None
     rows: Rows = limits.CONTROL_ROWS_DEFAULT
+
+
+class MyErase(Ask[EraseResult], frozen=True, kw_only=True, tag="my-erase"):
+    """Erases a record; without `words` only says what that would end. Of one that is erased: what its
+    holders attest."""
+
+    record: Id
+    words: Words | None = None
+
+    def __repr__(self) -> str:
+        return "MyErase(…)"
+
+
+class MyErasures(Ask[MyErasuresResult], frozen=True, kw_only=True, tag="my-erasures"):
+    """The records that were erased, and what their holders attest."""
 
 
 class MyRequests(Ask[MyRequestsResult], frozen=True, kw_only=True, tag="my-requests"):
@@ -190,6 +207,8 @@ PatientRequest = (
     | MyShares
     | MyStop
     | MyWho
+    | MyErase
+    | MyErasures
     | MyRequests
     | MyApprove
     | MyDecline

@@ -140,3 +140,49 @@ class MyWhoResult(Document, frozen=True, kw_only=True):
     more: bool = False
     logs: tuple[LogItem, ...] = ()
     flawed: int = 0
+
+
+class HolderItem(Item, frozen=True, kw_only=True):
+    """A clinic that should hold an erased record's ciphertext, or attests that it did.
+
+    `state` is `holds` before the erasure; then `deleted` where its audit log attests that at `time`,
+    `waiting` where it does not yet, `unreached`, or what is wrong with its log as in `LogItem`.
+    `is_posted`: the entry is under its head on the ledger.
+    """
+
+    member: str
+    name: str
+    state: str
+    time: str | None = None
+    is_posted: bool = False
+
+
+class EraseResult(Document, frozen=True, kw_only=True):
+    """A record that is erased, if `final`; of `state` `owned` that is only looked at, of `sent` not final
+    yet.
+
+    Before the erasure `grants` and `accesses` say who can read it and who did, `prior` and `amended_by`
+    which others it is one with, and `unreached` names the clinics that could not be asked. Afterwards
+    `deleted_at` are those that attest its deletion, and `unreached` the holders that could not be asked.
+    """
+
+    token: str
+    final: bool
+    deleted_at: tuple[str, ...]
+    unreached: tuple[str, ...]
+    state: str = "owned"
+    title: str = ""
+    time: str | None = None
+    issuer: str = ""
+    issuer_name: str = ""
+    holders: tuple[HolderItem, ...] = ()
+    grants: tuple[GrantItem, ...] = ()
+    accesses: tuple[AccessItem, ...] = ()
+    prior: str = ""
+    amended_by: str = ""
+
+
+class MyErasuresResult(Document, frozen=True, kw_only=True):
+    """Those erased last come first."""
+
+    erasures: tuple[EraseResult, ...]

@@ -34,7 +34,7 @@ def test_the_schema_is_the_committed_one() -> None:
 
 def test_no_request_shows_the_words_in_a_message() -> None:
     with_words = [request for request in REQUESTS if hasattr(request, "words")]
-    assert len(with_words) == 5
+    assert len(with_words) == 6
     assert all("abandon" not in f"{request!r} {request}" for request in with_words)
 
 
