@@ -2,26 +2,15 @@
 
 from cli import render
 from cli.values import PURPOSES
-from protocol.control import RequestItem
+from protocol.control import KIND_WORDS, RequestItem
 
-KINDS = {
-    "all": "all records",
-    "fhir": "all FHIR records",
-    "dicom": "all DICOM images",
-    "study": "all DICOM studies",
-    "cda": "all CDA documents",
-    "hl7v2": "all HL7 messages",
-    "pdf": "all PDF documents",
-    "image": "all pictures",
-    "other": "all records without a known type",
-}
 _WORDS = {code: word.replace("-", " ") for word, code in PURPOSES.items()}
 
 
 def what(one: RequestItem) -> str:
     """What is asked for."""
     if one.kind:
-        return KINDS.get(one.kind, one.kind)
+        return KIND_WORDS.get(one.kind, one.kind)
     names = ", ".join(record.title or render.short(record.token) for record in one.records)
     return names or "records that you do not have any more"
 

@@ -1,6 +1,6 @@
 """The page's door in front of answers that a test writes down, and browsers that speak to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -98,9 +98,9 @@ class World:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         return await self.client.get(self.base + path, headers=named)
 
-    async def post(self, path: str, form: dict[str, str], **headers: str) -> httpx.Response:
+    async def post(self, path: str, form: Mapping[str, str | list[str]], **headers: str) -> httpx.Response:
         named = {"origin": self.origin} | {key.replace("_", "-"): value for key, value in headers.items()}
-        return await self.client.post(self.base + path, data=form, headers=named)
+        return await self.client.post(self.base + path, data=dict(form), headers=named)
 
     async def csrf(self) -> str:
         """The secret that forms of this session carry."""

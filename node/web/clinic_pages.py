@@ -65,9 +65,16 @@ async def show_record(visit: Visit) -> Response:
 
 
 async def show_access(visit: Visit) -> Response:
-    grants = sorted((await visit.asking(AccessList())).grants, key=lambda one: one.not_after)
-    live, past = words.parted(grants)
-    return visit.page("access.html", live=live, past=past, tell=words.purposes)
+    answer = await visit.asking(AccessList())
+    live, past = words.parted(sorted(answer.grants, key=lambda one: one.not_after))
+    return visit.page(
+        "access.html",
+        live=live,
+        past=past,
+        requests=answer.requests,
+        tell=words.purposes,
+        tell_request=words.requested,
+    )
 
 
 async def show_audit(visit: Visit) -> Response:

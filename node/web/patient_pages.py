@@ -7,9 +7,10 @@ import segno
 from markupsafe import Markup
 from starlette.responses import Response
 
-from node.web import words
+from node.web import forms, words
 from node.web.download import Download
 from node.web.reading_pages import can_read, find_record, read_record
+from node.web.request_pages import DAYS, REQUEST_DONE, REQUEST_SHOWN
 from node.web.visit import Handler, Visit
 from protocol import limits
 from protocol.control import (
@@ -25,10 +26,9 @@ from protocol.control import (
     MyWho,
     Status,
 )
-from protocol.errors import Code, Refused, UserError
+from protocol.errors import Refused
 
 EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
-DAYS: Final = (1, 7, 30, 90, 365)
 PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
 WHO_ROWS: Final = 500
 
@@ -77,9 +77,9 @@ async def share(visit: Visit) -> Response:
     form = await visit.form()
     token = visit.name("token")
     request = MyShare(
-        records=(_id(token),),
-        clinic=_one(form, "clinic"),
-        for_ms=_days(_one(form, "days")) * limits.DAY_MS,
+        records=(forms.identity(token),),
+        clinic=forms.one(form, "clinic"),
+        for_ms=forms.days(forms.one(form, "days"), DAYS) * limits.DAY_MS,
         purposes=tuple(form.get("purpose", [])[: limits.PURPOSES_MAX]),
     )
     shared = await visit.asking(request)
@@ -98,14 +98,14 @@ async def ask_stop(visit: Visit) -> Response:
 
 async def stop(visit: Visit) -> Response:
     await visit.form()
-    stopped = (await visit.asking(MyStop(id=_id(visit.name("grant"))))).stops
+    stopped = (await visit.asking(MyStop(id=forms.identity(visit.name("grant"))))).stops
     return visit.go("/shares", " ".join(map(words.has_stopped, stopped)))
 
 
 async def show_who(visit: Visit) -> Response:
     """Every access and refusal, of one record with `record`."""
     token = visit.query("record")
-    answer = await visit.asking(MyWho(record=_id(token) if token else None, rows=WHO_ROWS))
+    answer = await visit.asking(MyWho(record=forms.identity(token) if token else None, rows=WHO_ROWS))
     days = [(day, list(items)) for day, items in groupby(answer.accesses, lambda one: words.day(one.time))]
     return visit.page("who.html", days=days, answer=answer, token=token, tell=words.access)
 
@@ -116,10 +116,10 @@ async def ask_code(visit: Visit) -> Response:
 
 async def make_code(visit: Visit) -> Response:
     form = await visit.form()
-    count = _one(form, "count")
+    count = forms.one(form, "count")
     if not count.isdecimal() or not 1 <= int(count) <= limits.ENROLMENTS_PER_CODE_MAX:
-        raise _unclear("how many records the code is for")
-    code = await visit.asking(MyCode(clinic=_one(form, "clinic"), count=int(count)))
+        raise forms.unclear("how many records the code is for")
+    code = await visit.asking(MyCode(clinic=forms.one(form, "clinic"), count=int(count)))
     return visit.page("code.html", clinics=(), receive=code, drawing=draw_code(code.code))
 
 
@@ -148,6 +148,7 @@ def draw_code(text: str) -> Markup | None:
 PAGES: Final = (
     ("/", "Records"),
     ("/shares", "Sharing"),
+    ("/requests", "Requests"),
     ("/who", "Who read"),
     ("/code", "Receive"),
     ("/wallet", "Wallet"),
@@ -160,6 +161,7 @@ SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
     ("/records/{token}/share", ask_share),
     ("/shares", show_shares),
     ("/shares/{grant}/stop", ask_stop),
+    *REQUEST_SHOWN,
     ("/who", show_who),
     ("/code", ask_code),
     ("/wallet", show_wallet),
@@ -167,6 +169,7 @@ SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
 DONE: Final[tuple[tuple[str, Handler], ...]] = (
     ("/records/{token}/share", share),
     ("/shares/{grant}/stop", stop),
+    *REQUEST_DONE,
     ("/code", make_code),
 )
 
@@ -189,29 +192,3 @@ def _soon(visit: Visit, grants: tuple[GrantItem, ...] | list[GrantItem]) -> set[
     """The grants that end within a week."""
     by = visit.clock.wall_ms() + EXPIRES_SOON_MS
     return {one.grant for one in grants if words.local(one.not_after).timestamp() * 1000 < by}
-
-
-def _one(form: dict[str, list[str]], key: str) -> str:
-    """The one value of a field. Raises UserError where there is none, or more."""
-    match form.get(key):
-        case [str(value)] if 0 < len(value) <= limits.CONTROL_NAME_CHARS_MAX:
-            return value
-        case _:
-            raise _unclear(key)
-
-
-def _days(text: str) -> int:
-    if text.isdecimal() and int(text) in DAYS:
-        return int(text)
-    raise _unclear("for how many days")
-
-
-def _id(text: str) -> str:
-    """Raises Refused where it is no id: what is not there and what cannot be there look alike."""
-    if 6 <= len(text) <= 66 and set(text) <= set("0123456789abcdef"):
-        return text
-    raise Refused
-
-
-def _unclear(what: str) -> UserError:
-    return UserError(f"the form does not say clearly: {what}", "load the page again", code=Code.USAGE)

@@ -93,10 +93,10 @@ class Visit:
         Raises:
             UserError: LIMIT, too long or too slow; USAGE, not of this session.
         """
-        fields: dict[str, list[str]] = {}
-        for key, value in parse_qsl(
-            (await self._body()).decode("utf-8", "replace"), max_num_fields=limits.PAGE_FORM_FIELDS_MAX
-        ):
+        body, fields = (await self._body()).decode("utf-8", "replace"), dict[str, list[str]]()
+        if body.count("&") >= limits.PAGE_FORM_FIELDS_MAX:
+            raise UserError("the form has too many fields", "choose less at once", code=Code.LIMIT)
+        for key, value in parse_qsl(body):
             fields.setdefault(key, []).append(value)
         if not is_same("".join(fields.pop("csrf", [])), self.session.csrf):
             raise UserError(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from protocol.control import AccessItem, GrantItem, Stopped
+from protocol.control import KIND_WORDS, AccessItem, GrantItem, RequestItem, Stopped
 
 _SHORT_CHARS: Final = 12
 _PURPOSES: Final = {
@@ -112,6 +112,16 @@ def can_read(grants: Sequence[GrantItem]) -> str:
     what = "this record" if len(grants) == 1 else counted(len(grants), "record")
     late = "" if all(one.final for one in grants) else " It is accepted, and not final yet."
     return f"{named(first.grantee_name, first.grantee)} can read {what} until {day(first.not_after)}.{late}"
+
+
+def requested(request: RequestItem) -> str:
+    """What a clinic asks for, as `asks to read all records for treatment, for 30 d.`"""
+    named_ones = ", ".join(f"“{one.title or short(one.token)}”" for one in request.records)
+    what = (
+        KIND_WORDS[request.kind] if request.kind else named_ones or "records that you do not have any more"
+    )
+    more = " more" if request.renews else ""
+    return f"asks to read {what} for {purposes(request.purposes)}, for {span(request.for_s)}{more}."
 
 
 def has_stopped(stopped: Stopped) -> str:

@@ -16,6 +16,7 @@ with the result or an error. A client that closes its end early cancels the requ
 """
 
 from protocol.control.asking import (
+    KIND_WORDS,
     Ask,
     GiveReason,
 )
@@ -181,6 +182,7 @@ from protocol.control.wallet import (
 
 __all__ = [
     "HEADER_BYTES",
+    "KIND_WORDS",
     "SOCKET_NAME",
     "AccessAsk",
     "AccessAskResult",

@@ -4,7 +4,7 @@ Ids are lower-case hex and may be any unique prefix of at least six characters. 
 its name or such a prefix. Times are Unix milliseconds, durations milliseconds.
 """
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,19 @@ SuspendReason = Literal["contract", "evidence", "key-compromised", "other", "unr
 InvitationLife = Annotated[int, Meta(ge=1, le=limits.INVITATION_LIFE_MS_MAX)]
 GiveReason = Literal["estate", "guardian", "majority", "merge"]
 RequestKind = Literal["all", "fhir", "dicom", "study", "cda", "hl7v2", "pdf", "image", "other"]
+KIND_WORDS: Final[dict[str, str]] = {
+    "all": "all records",
+    "fhir": "all FHIR records",
+    "dicom": "all DICOM images",
+    "study": "all DICOM studies",
+    "cda": "all CDA documents",
+    "hl7v2": "all HL7 messages",
+    "pdf": "all PDF documents",
+    "image": "all pictures",
+    "other": "all records without a known type",
+}
+"""What a RequestKind asks for, as the rest of a sentence."""
+
 RecordType = Literal["auto", "fhir", "dicom", "cda", "hl7v2", "pdf", "image", "other"]
 
 

@@ -11,6 +11,7 @@ NARROW: Final = {"width": 320, "height": 640}
 PATIENT: Final = (
     "",
     "shares",
+    "requests",
     "who",
     "code",
     "wallet",

@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from cli.requested import KINDS
 from protocol import access_requests, control
+from protocol.control import KIND_WORDS
 from protocol.control.asking import RequestKind
 from protocol.limits import DAY_MS
 from tests.contract import test_cli
@@ -20,7 +20,7 @@ FULL = ["access", "ask", "--patient", "CM1ABC", "--records", "all", "--purpose",
 
 
 def test_everything_that_can_be_asked_for_has_its_words() -> None:
-    assert set(get_args(RequestKind)) == set(KINDS) == access_requests.KINDS
+    assert set(get_args(RequestKind)) == set(KIND_WORDS) == access_requests.KINDS
 
 
 async def test_a_clinic_asks_for_what_was_typed(tmp_path: Path, chartmesh: Run) -> None:

@@ -1,8 +1,10 @@
 """A clinic's pages before a scripted node: each is answered, and texts of others stay text."""
 
 import pytest
+from msgspec.structs import replace
 
 from protocol import control
+from tests.control_samples import REQUEST
 from tests.control_world import STATUS, Answer
 from tests.page_world import CLINIC_A, MEMBERS, SHARED, TITLE, TOKEN, open_world
 
@@ -35,7 +37,9 @@ CLINIC: dict[type, Answer | control.Document] = {
     control.RecordShow: control.RecordShowResult(
         record=RECORD, owner="04" * 33, generation=0, height=3, root="aa" * 32, holders=(CLINIC_A,)
     ),
-    control.AccessList: control.AccessListResult(grants=(SHARED,)),
+    control.AccessList: control.AccessListResult(
+        grants=(SHARED,), requests=(REQUEST, replace(REQUEST, state="declined", kind=""))
+    ),
     control.AuditList: control.AuditListResult(entries=(ENTRY,), ok=True, head="ef" * 32),
     control.AuditVerify: control.AuditVerifyResult(entries=1, ok=True, head="ef" * 32),
     control.StoreStat: control.StoreStatResult(
@@ -69,6 +73,17 @@ async def test_each_page_of_a_clinic_shows_what_the_node_answered(path: str, sho
         assert answer.status_code == 200
         assert shown in answer.text
         assert TITLE not in answer.text
+
+
+async def test_what_the_clinic_asked_for_stands_beside_what_became_of_it() -> None:
+    async with open_world(CLINIC, role="clinic") as world:
+        await world.enter()
+        text = (await world.get("/access")).text
+        assert (
+            "This clinic asks to read all records for treatment, for 1 d. The patient has not answered"
+            in text
+        )
+        assert "This clinic asks to read “Letter” for treatment, for 1 d. The patient said no." in text
 
 
 async def test_filters_take_away_what_does_not_fit() -> None:
