@@ -6,7 +6,7 @@ follows from the ledger alone.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -120,17 +120,27 @@ class Copies:
                 await self._tend(name, token)
 
     async def _look_at_all(self) -> None:
-        """Every token on the ledger, some at a time: the event loop has other work."""
+        """At every token on the ledger, some at a time: the event loop has other work."""
         unowned = set(await self._offload.run(self._vault.names))
+
+        async def look(name: TokenId, token: TokenState) -> bool:
+            unowned.discard((token.issuer, token.content.root))
+            await self._tend(name, token)
+            return False
+
+        await self._any_token(look)
+        await self._end_unowned(unowned)
+
+    async def _any_token(self, is_it: Callable[[TokenId, TokenState], Awaitable[bool]]) -> bool:
+        """Whether any token on the ledger, erased ones too, is the one looked for."""
         start = b""
         while names := await self._offload.run(lambda start=start: self._transactions(start)):  # type: ignore[misc]
             for name in map(TokenId, names):
                 token = self._ledger.state.token(name)
-                if token is not None:
-                    unowned.discard((token.issuer, token.content.root))
-                    await self._tend(name, token)
+                if token is not None and await is_it(name, token):
+                    return True
             start = layout.transaction(names[-1]) + b"\0"
-        await self._end_unowned(unowned)
+        return False
 
     def _transactions(self, start: bytes) -> list[bytes]:
         found = self._store.iterate(layout.TRANSACTION, start=start)
@@ -161,12 +171,23 @@ class Copies:
     async def _end(self, name: TokenId, token: TokenState, *, is_ours: bool) -> bool:
         """Deletes the ciphertext of an erased token and attests that it is not here; whether that is so."""
         place = token.issuer, token.content.root
-        if self._vault.is_arriving(*place):
+        if self._vault.is_arriving(*place) or await self._is_shared(token):
             return False
         was_here = await self._vault.delete(*place)
         if was_here or is_ours:
             await self._audit.attest_deletion(name)
         return True
+
+    async def _is_shared(self, erased: TokenState) -> bool:
+        """Whether what is here of an erased token is another's too, which lives. Only an issuer that mints
+        one ciphertext twice makes such, so it is looked for when there is something to delete, and not
+        remembered."""
+        place = erased.issuer, erased.content.root
+
+        async def lives(_: TokenId, token: TokenState) -> bool:
+            return not token.erased and (token.issuer, token.content.root) == place
+
+        return self._vault.holds(*place) and await self._any_token(lives)
 
     async def _bring(self, name: TokenId, token: TokenState) -> bool:
         """Whether a whole copy came from any of the others."""

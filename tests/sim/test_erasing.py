@@ -6,16 +6,19 @@ import pytest
 import trio
 
 from node.records.audit_chain import AuditChain
+from protocol import limits
 from protocol.audit import AuditEvent, AuditRecord
 from protocol.codec import digest
+from protocol.codes import check_code, decode_code
 from protocol.control import EraseResult, MyErase
 from protocol.errors import Code, UserError
-from protocol.transactions import TokenId
+from protocol.grants import RecordLabel, SealedKey, seal_key
+from protocol.transactions import Mint, TokenId, sealed_hash, sign_transaction
 from protocol.wallet import words_of
 from tests.sim.light_world import ENTROPY, Someone
 from tests.sim.network import SimNetwork
-from tests.sim.nodes import Cluster
-from tests.sim.record_world import RECORD, add, clinic, get, outside, play, receive_code, share
+from tests.sim.nodes import Cluster, SimNode
+from tests.sim.record_world import RECORD, add, clinic, get, outside, play, receive_code, share, whole
 from tests.sim.test_held_copies import holding, token_of
 
 WORDS = words_of(ENTROPY)
@@ -117,5 +120,58 @@ def test_a_holder_that_hides_its_attestation_is_not_counted() -> None:
         assert result.deleted_at == (first.identity.hex(),)
         assert result.unreached == ()
         assert states(result) == {first.name: "deleted", liar.name: "changed", silent.name: "waiting"}
+
+    play(story)
+
+
+async def mint_again(someone: Someone, node: SimNode, token: str) -> str:
+    """A second token of the same ciphertext, as no honest clinic makes it; final when this returns."""
+    code = decode_code(await receive_code(someone, node))
+    network, now_ms = someone.chain.network, node.clock.wall_ms()
+    [enrolment] = check_code(
+        code, network=network, clinic=node.identity, now_ms=now_ms, used=lambda key: False
+    )
+    terms, content = enrolment.terms, token_of(node, token).content
+    label = RecordLabel("Again", "fhir", "again.json", content.length, now_ms, b"")
+    box = seal_key(SealedKey(bytes(32), label, code.reference), to=terms.enc_key, entropy=bytes(32))
+    body = Mint(
+        bytes(16),
+        node.identity,
+        terms.owner_key,
+        terms.next_key_hash,
+        terms.enc_key,
+        content,
+        sealed_hash(box),
+        enrolment.signed,
+    )
+    submissions = whole(node).services.submissions
+    name = await submissions.submit(
+        sign_transaction(body, (node.seat.id_key,), network), box, sender=node.identity
+    )
+    await submissions.wait_final(name)
+    return name.hex()
+
+
+def test_ciphertext_of_two_tokens_stays_until_both_are_erased() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first = cluster.nodes[0]
+        added = await add(first, await receive_code(someone, first), RECORD)
+        second = await mint_again(someone, first, added.token)
+        await trio.sleep(5)
+        held_by = holding(cluster.nodes, added.token)
+        result = await erase(someone, added.token, WORDS)
+        assert (result.final, result.deleted_at) == (True, ())
+        assert set(states(result).values()) == {"waiting"}
+        # Neither a look at all tokens nor a restart takes it from the token that lives.
+        held_by[-1].crash()
+        held_by[-1].start()
+        await trio.sleep(60)
+        assert holding(cluster.nodes, second) == held_by
+        await erase(someone, second, WORDS)
+        with trio.fail_after(limits.COPIES_CHECK_S):
+            while len((await erase(someone, added.token)).deleted_at) < 3:  # noqa: ASYNC110
+                await trio.sleep(10)
+        assert holding(cluster.nodes, second) == []
+        assert set(states(await erase(someone, second)).values()) == {"deleted"}
 
     play(story)
