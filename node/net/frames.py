@@ -52,10 +52,8 @@ class FrameReader:
 
     async def begin(self) -> None:
         """Returns once the next frame has begun, or the stream has ended. Cancelled, it loses nothing."""
-        if not self._buffer and not self._is_over:
-            piece = await self._read(READ_BYTES)
-            self._is_over = not piece
-            self._buffer += piece
+        if not self._buffer:
+            await self._take(READ_BYTES)
 
     async def next(self, limit: int) -> bytes | None:
         """The body of the next frame, or None at the end of the stream.
@@ -86,11 +84,16 @@ class FrameReader:
     async def _hold(self, count: int) -> bool:
         """Reads until the buffer holds `count` bytes; False where the stream ends before the first."""
         while len(self._buffer) < count:
-            piece = b"" if self._is_over else await self._read(max(READ_BYTES, count - len(self._buffer)))
-            if not piece:
-                self._is_over = True
+            await self._take(max(READ_BYTES, count - len(self._buffer)))
+            if self._is_over:
                 if self._buffer:
                     raise TransportError("the stream ended inside a frame")
                 return False
-            self._buffer += piece
         return True
+
+    async def _take(self, count: int) -> None:
+        """Reads at most `count` bytes. A loop would keep the last piece while it waits for the next."""
+        if not self._is_over:
+            piece = await self._read(count)
+            self._is_over = not piece
+            self._buffer += piece

@@ -172,8 +172,18 @@ class GuardedYamux(Yamux):
 
     def _end(self) -> None:
         self.event_shutting_down.set()
+        self._let_go()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+
+    def _let_go(self) -> None:
+        """Drops what nobody has read and wakes whoever waits to read: the connection is at its end. The
+        library wakes nobody where a connection that has failed is closed; they would wait for ever, and
+        hold what they have read so far."""
+        for buffer in self.stream_buffers.values():
+            buffer.clear()
+        for event in self.stream_events.values():
+            event.set()
 
     async def _measure_rtt_loop(self) -> None:
         """Asks the other end for a sign of life, again and again, and ends the connection that gives none.
@@ -260,6 +270,7 @@ class GuardedYamux(Yamux):
             await super().close(error_code)
         if scope.cancelled_caught:
             await self._cut()
+        self._let_go()
 
     async def _cut(self) -> None:
         """Ends the connection without a word to the peer."""

@@ -1,5 +1,7 @@
 """Frames cut from a stream that arrives in any pieces."""
 
+import sys
+
 import pytest
 import trio
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from node.net.frames import FrameReader, frame, frames
 from protocol.errors import Malformed, TransportError
+
+ALONE = sys.getrefcount([bytes(10)][0]) + 2  # of what a list holds and a loop looks at
 
 
 class Pieces:
@@ -80,3 +84,17 @@ async def test_bytes_without_a_frame_can_be_taken_too() -> None:
     assert await reader.exactly(32) == b"a" * 32
     assert await reader.exactly(32) == b"b" * 32
     assert await reader.exactly(32) is None
+
+
+async def test_who_waits_for_the_rest_of_a_frame_holds_what_came_once() -> None:
+    pieces = [bytes([0, 0, 0, 250]), bytes(100), bytes(100), bytes(50)]
+    held: list[int] = []
+
+    async def read(count: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        held.extend(sys.getrefcount(piece) - ALONE for piece in pieces)
+        return next(coming)
+
+    coming = iter(pieces)
+    assert await FrameReader(read).next(250) == bytes(250)
+    assert not any(held)

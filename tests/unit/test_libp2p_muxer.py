@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from node.net.libp2p_guards import install, peer_id
 from node.net.libp2p_muxer import ANSWERS_MAX, PING_EVERY_S, PONG_S, CalmStream, GuardedYamux
@@ -234,3 +235,35 @@ async def test_a_connection_with_signs_of_life_stays(
     assert wire.pings == 11
     assert reported == []
     nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_fails_and_is_closed_at_once_leaves_no_reader_waiting(
+    nursery: trio.Nursery,
+) -> None:
+    wire, ended = Wire(frame(WINDOW, SYN, 1)), trio.Event()
+    muxer = muxer_on(wire, [])
+    nursery.start_soon(muxer.start)
+    stream = await muxer.accept_stream()
+
+    async def read() -> None:
+        with pytest.raises(MuxedStreamError):
+            await stream.read(10)
+        ended.set()
+
+    nursery.start_soon(read)
+    await trio.testing.wait_all_tasks_blocked()
+    muxer.fail(RemoteProtocolError("a rule was broken"))
+    await muxer.close()
+    await stream.reset()  # as the library's swarm does with each stream of a closed connection
+    await trio.testing.wait_all_tasks_blocked()
+    assert ended.is_set()
+
+
+async def test_what_a_failed_connection_has_sent_is_dropped_at_once(nursery: trio.Nursery) -> None:
+    muxer = muxer_on(Wire(frame(WINDOW, SYN, 1) + frame(DATA, 0, 1, bytes(1_000))), [])
+    nursery.start_soon(muxer.start)
+    await muxer.accept_stream()
+    await trio.testing.wait_all_tasks_blocked()
+    assert muxer.unread_bytes() == 1_000
+    muxer.fail(RemoteProtocolError("a rule was broken"))
+    assert muxer.unread_bytes() == 0
