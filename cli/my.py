@@ -11,6 +11,7 @@ from cli.erasing import erase, erasures
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.persons import person, person_option
+from cli.preview import at_option, show_preview
 from cli.receive import check_output, receive
 from cli.requests import approve, decline, requests
 from cli.settings import Settings, pass_settings, starting_options
@@ -21,6 +22,7 @@ from protocol import exits, limits
 from protocol.control import (
     AccessItem,
     MyCode,
+    MyPreview,
     MyRecord,
     MyRecordItem,
     MyRecords,
@@ -29,6 +31,7 @@ from protocol.control import (
     MyStop,
     MyWho,
     MyWhoResult,
+    ShareTerms,
     Stopped,
 )
 
@@ -141,13 +144,27 @@ def record(settings: Settings, output: str, identity: str) -> None:
 @click.option(
     "--purpose", "purposes", multiple=True, default=("treatment",), show_default=True, help="What for."
 )
+@click.option("--preview", "is_preview", is_flag=True, help="Only show who could read then. Signs nothing.")
+@at_option
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...", type=MY_RECORD)
 @pass_settings
 def share(
-    settings: Settings, clinic: str, for_ms: int, purposes: tuple[str, ...], records: tuple[str, ...]
+    settings: Settings,
+    clinic: str,
+    for_ms: int,
+    purposes: tuple[str, ...],
+    is_preview: bool,
+    in_ms: int | None,
+    records: tuple[str, ...],
 ) -> int:
     """Let a clinic read records of yours, for a time and a purpose."""
     codes = tuple(dict.fromkeys(parse_purpose(one) for one in purposes))
+    if is_preview:
+        terms = ShareTerms(clinic=clinic, for_ms=for_ms, purposes=codes)
+        show_preview(settings, MyPreview(records=records, in_ms=in_ms, share=terms))
+        return exits.DONE
+    if in_ms is not None:
+        raise click.UsageError("--at goes with --preview")
     request = MyShare(records=records, clinic=clinic, for_ms=for_ms, purposes=codes)
     result = call_started(settings, request)
     if settings.is_json:
@@ -159,9 +176,13 @@ def share(
 
 @my.command()
 @starting_options
+@at_option
 @pass_settings
-def shares(settings: Settings) -> None:
-    """What you share, with whom, until when."""
+def shares(settings: Settings, in_ms: int | None) -> None:
+    """What you share, with whom, until when; with --at, who could read what then, and why not."""
+    if in_ms is not None:
+        show_preview(settings, MyPreview(in_ms=in_ms))
+        return
     result = call_started(settings, MyShares())
     if settings.is_json:
         render.document(result)

@@ -78,6 +78,21 @@ def parse_since(text: str, *, now_ms: int) -> int:
         ) from error
 
 
+def parse_ahead(text: str, *, now_ms: int) -> int:
+    """Milliseconds from now until a local date `2026-01-31` or time `2026-01-31T08:00`; or of `7d`.
+
+    Raises:
+        UserError: DURATION: neither, past, or further ahead than a share may last.
+    """
+    hint = "write a date to come, such as 2026-01-31, or 7d for in a week; at most 400d ahead"
+    if _DURATION.fullmatch(text.strip().lower()):
+        return parse_duration(text)
+    ahead_ms = parse_since(text, now_ms=now_ms) - now_ms
+    if not 0 < ahead_ms <= limits.GRANT_LIFE_MS_MAX:
+        raise UserError(f"{text!r} is past, or too far ahead", hint, code=Code.DURATION)
+    return ahead_ms
+
+
 def parse_id(text: str) -> str:
     """An id or a prefix of one, of at least six characters. Raises UserError (USAGE)."""
     lowered = text.strip().lower()
@@ -119,6 +134,15 @@ class SinceParam(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         return parse_since(value, now_ms=time.time_ns() // 1_000_000) if isinstance(value, str) else value
+
+
+class AheadParam(click.ParamType[int]):
+    """A date to come, or a duration from now, as milliseconds from now."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return parse_ahead(value, now_ms=time.time_ns() // 1_000_000) if isinstance(value, str) else value
 
 
 since_option = click.option(

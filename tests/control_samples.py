@@ -84,6 +84,11 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyRecord(id=TOKEN),
     control.MyShare(records=(TOKEN,), clinic="clinic-b", for_ms=1, purposes=("TREAT",)),
     control.MyShares(),
+    control.MyPreview(
+        records=(TOKEN,),
+        in_ms=1,
+        share=control.ShareTerms(clinic="clinic-b", for_ms=1, purposes=("TREAT",)),
+    ),
     control.MyStop(id=None),
     control.MyWho(record=TOKEN),
     control.MyErase(record=TOKEN, words="abandon art"),
@@ -238,6 +243,24 @@ RESULTS: dict[type, control.Document] = {
     ),
     control.MyShareResult: control.MyShareResult(grants=(GRANT,)),
     control.MySharesResult: control.MySharesResult(grants=(GRANT,)),
+    control.MyPreviewResult: control.MyPreviewResult(
+        now="2026-01-31T08:00:00Z",
+        at="2026-02-28T08:00:00Z",
+        rows=(
+            control.PreviewItem(
+                token=TOKEN,
+                title="x",
+                grant="",
+                reader="02",
+                reader_name="clinic-b",
+                purposes=("TREAT",),
+                not_after="2026-02-27T08:00:00Z",
+                is_new=True,
+                now=control.PreviewVerdict(can_read=True),
+                then=control.PreviewVerdict(can_read=False, reason="expired", why="it has run out"),
+            ),
+        ),
+    ),
     control.MyStopResult: control.MyStopResult(
         stops=(control.Stopped(grant=TOKEN, final=True, stopped_at=("02",), unreached=("03",), bound_s=90),)
     ),

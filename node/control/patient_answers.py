@@ -23,6 +23,7 @@ from protocol.control import (
     MyPersonAssign,
     MyPersonRename,
     MyPersons,
+    MyPreview,
     MyRecord,
     MyRecords,
     MyRecover,
@@ -54,6 +55,8 @@ async def answer_patient(client: LightClient, request: PatientRequest, exchange:
         return await client.erasing.erase(request)
     if isinstance(request, MyErasures):
         return await client.erasing.erasures()
+    if isinstance(request, MyPreview):
+        return await client.preview.preview(request)
     if isinstance(request, AskedRequest):
         return await _answer_asked(client.requests, request)
     if isinstance(request, PersonRequest):

@@ -18,6 +18,7 @@ from node.light.members import Members, load_members
 from node.light.my import My
 from node.light.own_keys import OwnKeys
 from node.light.persons import Persons
+from node.light.preview import Preview
 from node.light.proofs import Proofs
 from node.light.recovery import Recovery
 from node.light.requests import Requests
@@ -83,6 +84,7 @@ class LightClient:
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
         )
+        self.preview = self._preview(sharing, clock)
         self.requests = self._requests(sharing, clock)
         self.giving = self._giving(discovery, transactor, clock, entropy)
         self.erasing = self._erasing(discovery, sharing, who, transactor, clock)
@@ -104,6 +106,17 @@ class LightClient:
             proofs=self.proofs,
             clock=clock,
             entropy=entropy,
+        )
+
+    def _preview(self, sharing: Sharing, clock: Clock) -> Preview:
+        return Preview(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            proofs=self.proofs,
+            sharing=sharing,
+            my=self.my,
+            clock=clock,
         )
 
     def _giving(

@@ -150,22 +150,31 @@ class My:
         return self._clinics.named(name)
 
     async def share(self, request: MyShare) -> MyShareResult:
-        for purpose in request.purposes:
+        clinic = await self.reader(request.clinic, request.for_ms, request.purposes)
+        await self.known()
+        records = [self._wallet.record(prefix) for prefix in request.records]
+        unique = list({record.token: record for record in records}.values())
+        grants = await self._sharing.share(unique, clinic, request.for_ms, request.purposes)
+        return MyShareResult(grants=tuple(map(self._sharing.item, grants)))
+
+    async def reader(self, clinic: str, for_ms: int, purposes: Sequence[str]) -> Member:
+        """The member called `clinic`, with whom one may share for so long and for these purposes.
+
+        Raises:
+            UserError: PURPOSE: no code of a purpose. DURATION: longer than a grant may last. And as
+                `Clinics.named` does.
+        """
+        for purpose in purposes:
             purpose_code(purpose)
-        if request.for_ms > self._chain.limits.grant_life_max_ms:
+        if for_ms > self._chain.limits.grant_life_max_ms:
             days = self._chain.limits.grant_life_max_ms // limits.DAY_MS
             raise UserError(
                 "that is longer than this network lets a grant last",
                 f"choose at most {days} days; it can be renewed",
                 code=Code.DURATION,
             )
-        await self.known()
         await self._members.refresh()
-        clinic = self._clinics.named(request.clinic)
-        records = [self._wallet.record(prefix) for prefix in request.records]
-        unique = list({record.token: record for record in records}.values())
-        grants = await self._sharing.share(unique, clinic, request.for_ms, request.purposes)
-        return MyShareResult(grants=tuple(map(self._sharing.item, grants)))
+        return self._clinics.named(clinic)
 
     async def shares(self) -> MySharesResult:
         """Every grant ever given, those that end last first."""

@@ -78,6 +78,23 @@ class Sharing:
             )
         return grants
 
+    def terms(self, record: OwnRecord, grantee: Member, for_ms: int, purposes: Sequence[str]) -> GrantBody:
+        """What `share` would sign now."""
+        now_ms = self._clock.wall_ms()
+        return GrantBody(
+            token=record.token,
+            grantee_key=grantee.id_key,
+            actions=(READ,),
+            purposes=tuple(sorted(set(purposes))),
+            not_before_ms=now_ms,
+            not_after_ms=now_ms + for_ms,
+            max_stale_s=self._chain.limits.max_stale_default_ms // 1000,
+            scope=(WHOLE_RECORD,),
+            obligations=(),
+            break_glass=False,
+            salt=self._entropy.bytes(SALT_BYTES),
+        )
+
     async def stop(self, grant: OwnGrant) -> Stopped:
         """Ends `grant` at every clinic that can be reached, at sight, and then for good."""
         owner = self._wallet.owner_key(self._wallet.record(grant.token.hex()))
@@ -166,20 +183,7 @@ class Sharing:
     ) -> tuple[OwnGrant, Submission]:
         network_limits, opened = self._chain.limits, self._wallet.open(record)
         person = self._persons.known(record, opened)
-        now_ms = self._clock.wall_ms()
-        body = GrantBody(
-            token=record.token,
-            grantee_key=grantee.id_key,
-            actions=(READ,),
-            purposes=tuple(sorted(set(purposes))),
-            not_before_ms=now_ms,
-            not_after_ms=now_ms + for_ms,
-            max_stale_s=network_limits.max_stale_default_ms // 1000,
-            scope=(WHOLE_RECORD,),
-            obligations=(),
-            break_glass=False,
-            salt=self._entropy.bytes(SALT_BYTES),
-        )
+        body = self.terms(record, grantee, for_ms, purposes)
         name: GrantId
         name, sealed = seal_grant(
             body,

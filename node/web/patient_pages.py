@@ -1,4 +1,4 @@
-"""The patient's pages: her records, who can read them, who did, and how her wallet is."""
+"""The patient's pages: her records, who read them, receive codes, and how her wallet is."""
 
 from itertools import groupby
 from typing import Final
@@ -10,26 +10,21 @@ from starlette.responses import Response
 from node.web import forms, words
 from node.web.download import Download
 from node.web.reading_pages import can_read, find_record, read_record
-from node.web.request_pages import DAYS, REQUEST_DONE, REQUEST_SHOWN
+from node.web.request_pages import REQUEST_DONE, REQUEST_SHOWN
+from node.web.sharing_pages import SHARING_DONE, SHARING_SHOWN, soon_of
 from node.web.visit import Handler, Visit
 from protocol import limits
 from protocol.control import (
-    GrantItem,
     Members,
     MyCode,
     MyRecord,
     MyRecordItem,
     MyRecords,
-    MyShare,
     MyShares,
-    MyStop,
     MyWho,
     Status,
 )
-from protocol.errors import Refused
 
-EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
-PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
 WHO_ROWS: Final = 500
 
 
@@ -52,7 +47,7 @@ async def show_records(visit: Visit) -> Response:
 async def show_record(visit: Visit) -> Response:
     record = await find_record(visit)
     return visit.page(
-        "record.html", record=record, can_read=can_read(record), soon=_soon(visit, record.grants)
+        "record.html", record=record, can_read=can_read(record), soon=soon_of(visit, record.grants)
     )
 
 
@@ -60,46 +55,6 @@ async def save_record(visit: Visit) -> Response:
     record = await find_record(visit)
     name = f"{words.short(record.token)}-{record.title or 'record'}"
     return Download(visit.asking, MyRecord(id=record.token), name, visit.tell)
-
-
-async def ask_share(visit: Visit) -> Response:
-    """With whom, how long and what for: the usual answers are given, so that one click is enough."""
-    record = await find_record(visit)
-    members = (await visit.asking(Members())).members
-    holding = {grant.grantee for grant in record.grants}
-    clinics = sorted(
-        (one for one in members), key=lambda one: (one.id in holding, one.id == record.issuer, one.name)
-    )
-    return visit.page("share.html", record=record, clinics=clinics, days=DAYS, purposes=PURPOSES)
-
-
-async def share(visit: Visit) -> Response:
-    form = await visit.form()
-    token = visit.name("token")
-    request = MyShare(
-        records=(forms.identity(token),),
-        clinic=forms.one(form, "clinic"),
-        for_ms=forms.days(forms.one(form, "days"), DAYS) * limits.DAY_MS,
-        purposes=tuple(form.get("purpose", [])[: limits.PURPOSES_MAX]),
-    )
-    shared = await visit.asking(request)
-    return visit.go(f"/records/{token}", words.can_read(shared.grants))
-
-
-async def show_shares(visit: Visit) -> Response:
-    grants = (await visit.asking(MyShares())).grants
-    live, past = words.parted(sorted(grants, key=lambda one: one.not_after))
-    return visit.page("shares.html", live=live, past=past, soon=_soon(visit, live))
-
-
-async def ask_stop(visit: Visit) -> Response:
-    return visit.page("stop.html", grant=await _grant(visit))
-
-
-async def stop(visit: Visit) -> Response:
-    await visit.form()
-    stopped = (await visit.asking(MyStop(id=forms.identity(visit.name("grant"))))).stops
-    return visit.go("/shares", " ".join(map(words.has_stopped, stopped)))
 
 
 async def show_who(visit: Visit) -> Response:
@@ -129,7 +84,7 @@ async def show_wallet(visit: Visit) -> Response:
     grants = (await visit.asking(MyShares())).grants
     live, _ = words.parted(grants)
     return visit.page(
-        "wallet.html", status=status, records=records, live=live, soon=len(_soon(visit, live))
+        "wallet.html", status=status, records=records, live=live, soon=len(soon_of(visit, live))
     )
 
 
@@ -158,37 +113,19 @@ SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
     ("/records/{token}", show_record),
     ("/records/{token}/read", read_record),
     ("/records/{token}/original", save_record),
-    ("/records/{token}/share", ask_share),
-    ("/shares", show_shares),
-    ("/shares/{grant}/stop", ask_stop),
+    *SHARING_SHOWN,
     *REQUEST_SHOWN,
     ("/who", show_who),
     ("/code", ask_code),
     ("/wallet", show_wallet),
 )
 DONE: Final[tuple[tuple[str, Handler], ...]] = (
-    ("/records/{token}/share", share),
-    ("/shares/{grant}/stop", stop),
+    *SHARING_DONE,
     *REQUEST_DONE,
     ("/code", make_code),
 )
 
 
-async def _grant(visit: Visit) -> GrantItem:
-    """Raises Refused where she gave no such grant."""
-    name = visit.name("grant")
-    for one in (await visit.asking(MyShares())).grants:
-        if one.grant == name:
-            return one
-    raise Refused
-
-
 def _fits(record: MyRecordItem, sought: str) -> bool:
     text = f"{record.title} {record.issuer_name} {record.type} {words.day(record.time)}".casefold()
     return all(word in text for word in sought.casefold().split())
-
-
-def _soon(visit: Visit, grants: tuple[GrantItem, ...] | list[GrantItem]) -> set[str]:
-    """The grants that end within a week."""
-    by = visit.clock.wall_ms() + EXPIRES_SOON_MS
-    return {one.grant for one in grants if words.local(one.not_after).timestamp() * 1000 < by}

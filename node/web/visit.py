@@ -50,6 +50,8 @@ def make_environment() -> Environment:
         "short": words.short,
         "span": words.span,
         "purpose": words.purpose,
+        "purposes": words.purposes,
+        "verdict": words.verdict,
         "named": words.named,
         "sentence": words.sentence,
         "counted": words.counted,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from protocol.control import KIND_WORDS, AccessItem, GrantItem, RequestItem, Stopped
+from protocol.control import KIND_WORDS, AccessItem, GrantItem, PreviewVerdict, RequestItem, Stopped
 
 _SHORT_CHARS: Final = 12
 _PURPOSES: Final = {
@@ -112,6 +112,11 @@ def can_read(grants: Sequence[GrantItem]) -> str:
     what = "this record" if len(grants) == 1 else counted(len(grants), "record")
     late = "" if all(one.final for one in grants) else " It is accepted, and not final yet."
     return f"{named(first.grantee_name, first.grantee)} can read {what} until {day(first.not_after)}.{late}"
+
+
+def verdict(one: PreviewVerdict) -> str:
+    """`can read`, or why not."""
+    return "can read" if one.can_read else f"cannot, because {one.why}"
 
 
 def requested(request: RequestItem) -> str:

@@ -69,6 +69,7 @@ from protocol.control.patient_requests import (
     MyPersonAssign,
     MyPersonRename,
     MyPersons,
+    MyPreview,
     MyRecord,
     MyRecords,
     MyRecover,
@@ -80,6 +81,7 @@ from protocol.control.patient_requests import (
     MyTakeCode,
     MyWho,
     PatientRequest,
+    ShareTerms,
     WalletShow,
 )
 from protocol.control.patient_results import (
@@ -90,6 +92,7 @@ from protocol.control.patient_results import (
     MyCodeResult,
     MyErasuresResult,
     MyPersonsResult,
+    MyPreviewResult,
     MyRecordItem,
     MyRecordsResult,
     MyRequestResult,
@@ -99,6 +102,8 @@ from protocol.control.patient_results import (
     MyStopResult,
     MyWhoResult,
     PersonItem,
+    PreviewItem,
+    PreviewVerdict,
     Stopped,
 )
 from protocol.control.requests import (
@@ -241,6 +246,8 @@ __all__ = [
     "MyPersonRename",
     "MyPersons",
     "MyPersonsResult",
+    "MyPreview",
+    "MyPreviewResult",
     "MyRecord",
     "MyRecordItem",
     "MyRecords",
@@ -288,6 +295,8 @@ __all__ = [
     "Peers",
     "PeersResult",
     "PersonItem",
+    "PreviewItem",
+    "PreviewVerdict",
     "Progress",
     "RecordAdd",
     "RecordAddResult",
@@ -304,6 +313,7 @@ __all__ = [
     "RekeyedItem",
     "RequestItem",
     "RequestedItem",
+    "ShareTerms",
     "Status",
     "StatusResult",
     "Stop",

@@ -22,6 +22,7 @@ from protocol.control.patient_results import (
     MyCodeResult,
     MyErasuresResult,
     MyPersonsResult,
+    MyPreviewResult,
     MyRecordsResult,
     MyRequestResult,
     MyRequestsResult,
@@ -30,7 +31,7 @@ from protocol.control.patient_results import (
     MyStopResult,
     MyWhoResult,
 )
-from protocol.control.results import RecordGetResult
+from protocol.control.results import Item, RecordGetResult
 from protocol.control.wallet import (
     GiveResult,
     KeysExportResult,
@@ -67,6 +68,23 @@ class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
 
 class MyShares(Ask[MySharesResult], frozen=True, kw_only=True, tag="my-shares"):
     pass
+
+
+class ShareTerms(Item, frozen=True, kw_only=True):
+    """A share that is thought of, and not signed."""
+
+    clinic: Name
+    for_ms: Duration
+    purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
+
+
+class MyPreview(Ask[MyPreviewResult], frozen=True, kw_only=True, tag="my-preview"):
+    """Who could read `records`, or all that are shared where there are none: now and after `in_ms`,
+    and if `share` were given too."""
+
+    records: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
+    in_ms: Duration | None = None
+    share: ShareTerms | None = None
 
 
 class MyStop(Ask[MyStopResult], frozen=True, kw_only=True, tag="my-stop"):
@@ -205,6 +223,7 @@ PatientRequest = (
     | MyRecord
     | MyShare
     | MyShares
+    | MyPreview
     | MyStop
     | MyWho
     | MyErase

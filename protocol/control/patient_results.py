@@ -58,6 +58,38 @@ class MySharesResult(Document, frozen=True, kw_only=True):
     grants: tuple[GrantItem, ...]
 
 
+class PreviewVerdict(Item, frozen=True, kw_only=True):
+    """Whether somebody can read; if not, `reason` is the code of the refusal and `why` says it."""
+
+    can_read: bool
+    reason: str = ""
+    why: str = ""
+
+
+class PreviewItem(Item, frozen=True, kw_only=True):
+    """One way to read a record: the owner's where `reader` is empty, else a grant's. One that `is_new` is
+    not signed and has no id. `then` is null where no time was asked for."""
+
+    token: str
+    title: str
+    grant: str
+    reader: str
+    reader_name: str
+    purposes: tuple[str, ...]
+    not_after: str | None
+    is_new: bool
+    now: PreviewVerdict
+    then: PreviewVerdict | None
+
+
+class MyPreviewResult(Document, frozen=True, kw_only=True):
+    """Who could read `now`, and `at` a time to come if nothing else is shared or stopped until then."""
+
+    now: str
+    at: str | None
+    rows: tuple[PreviewItem, ...]
+
+
 class Stopped(Document, frozen=True, kw_only=True):
     """One grant ended. `unreached` members stop within `bound_s` of `final`, by staleness."""
 

@@ -112,6 +112,11 @@ def test_who_changes_her_mind_shares_nothing(world: World) -> None:
         page.get_by_role("link", name="Share", exact=True).click()
         page.get_by_role("radio", name="clinic-c").check()
         page.get_by_role("radio", name="7 days").check()
+        page.get_by_role("button", name="See who could read it then").click()
+        new = page.get_by_role("listitem").filter(has_text="by this share")
+        expect(new).to_contain_text("clinic-c, for treatment")
+        expect(new).to_contain_text("cannot, because it has run out")
+        expect(page.get_by_role("radio", name="clinic-c")).to_be_checked()
         page.get_by_role("link", name="Do not share").click()
         expect(page.get_by_text("Only you can read it.")).to_be_visible()
         grants = world.ask(world.patient, "my", "shares")["grants"]

@@ -244,6 +244,7 @@ async def test_sharing_asks_for_what_was_typed(tmp_path: Path, chartmesh: Run) -
 
 
 ASKED = control.AccessShowResult(request=REQUEST)
+PREVIEWING = ["my", "share", TOKEN, "--with", "b", "--for", "30d", "--preview", "--at", "60d"]
 ASKING = ["access", "ask", "--patient", "CM1ABC", "--records", "all", "--purpose", "TREAT", "--for", "30d"]
 CASES = [
     (["status"], control.Status, STATUS, 0),
@@ -265,6 +266,8 @@ CASES = [
     (["my", "code", "--clinic", "a", "--qr"], control.MyCode, RESULTS[control.MyCodeResult], 0),
     (["my", "records"], control.MyRecords, RESULTS[control.MyRecordsResult], 0),
     (["my", "shares"], control.MyShares, RESULTS[control.MySharesResult], 0),
+    (["my", "shares", "--at", "30d"], control.MyPreview, RESULTS[control.MyPreviewResult], 0),
+    (PREVIEWING, control.MyPreview, RESULTS[control.MyPreviewResult], 0),
     (["my", "stop", GRANT], control.MyStop, RESULTS[control.MyStopResult], 0),
     (["my", "requests"], control.MyRequests, RESULTS[control.MyRequestsResult], 3),
     (["my", "approve", TOKEN], control.MyApprove, RESULTS[control.MyShareResult], 0),

@@ -175,6 +175,41 @@ async def test_sharing_and_stopping_ask_the_node_and_say_what_became_of_it() -> 
         assert "from now on" not in (await world.get("/shares")).text
 
 
+async def test_who_asks_what_a_share_would_mean_is_told_and_shares_nothing() -> None:
+    no = control.PreviewVerdict(can_read=False, reason="expired", why="it has run out")
+    new = control.PreviewItem(
+        token=TOKEN,
+        title=TITLE,
+        grant="",
+        reader=CLINIC_B,
+        reader_name="clinic-b",
+        purposes=("TREAT", "HRESCH"),
+        not_after="2026-12-23T12:00:00.000Z",
+        is_new=True,
+        now=control.PreviewVerdict(can_read=True),
+        then=no,
+    )
+    shown = control.MyPreviewResult(
+        now="2026-11-25T12:00:00.000Z", at="2026-12-24T12:00:00.000Z", rows=(new,)
+    )
+    async with open_world(PATIENT | {control.MyPreview: shown}) as world:
+        await world.enter()
+        form = {"csrf": await world.csrf(), "clinic": CLINIC_B, "days": "7", "purpose": "HRESCH"}
+        answer = await world.post(f"/records/{TOKEN}/share", form | {"preview": "1"})
+        assert answer.status_code == 200
+        text = " ".join(answer.text.split())
+        assert "for treatment and research, until 23 Dec 2026, by this share" in text
+        assert ": now can read; on 24 Dec 2026 cannot, because it has run out." in text
+        assert 'value="7" checked' in text
+        assert 'value="HRESCH" checked' in text
+        assert 'value="TREAT" checked' not in text
+        terms = control.ShareTerms(clinic=CLINIC_B, for_ms=7 * limits.DAY_MS, purposes=("HRESCH",))
+        assert asked(world.script, control.MyPreview) == [
+            control.MyPreview(records=(TOKEN,), in_ms=8 * limits.DAY_MS, share=terms)
+        ]
+        assert not asked(world.script, control.MyShare)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("days", "-1"), ("days", "1e9"), ("days", ""), ("clinic", ""), ("purpose", "treat"), ("purpose", "")],

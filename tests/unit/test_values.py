@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.values import PURPOSES, parse_duration, parse_id, parse_purpose, parse_since
+from cli.values import PURPOSES, parse_ahead, parse_duration, parse_id, parse_purpose, parse_since
 from protocol import limits
 from protocol.errors import ChartmeshError, Code
 
@@ -69,6 +69,16 @@ def test_a_date_that_cannot_be_is_a_clear_error(text: str) -> None:
     with pytest.raises(ChartmeshError) as caught:
         parse_since(text, now_ms=10 * DAY)
     assert caught.value.code is Code.DURATION
+
+
+def test_ahead_is_a_date_to_come_or_so_long_from_now() -> None:
+    noon_ms = 1_769_860_800_000
+    assert parse_ahead("7d", now_ms=noon_ms) == 7 * DAY
+    assert parse_ahead("2026-01-31T12:00:01Z", now_ms=noon_ms) == 1_000
+    for text in ("2026-01-31T12:00:00Z", "2025-01-31", "2099-01-31", "tomorrow", "401d"):
+        with pytest.raises(ChartmeshError) as caught:
+            parse_ahead(text, now_ms=noon_ms)
+        assert caught.value.code is Code.DURATION
 
 
 def test_a_date_before_all_records_means_all_of_them() -> None:

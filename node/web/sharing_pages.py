@@ -1,0 +1,137 @@
+"""The patient's pages of sharing: with whom, who could then see what, what is shared, and the end of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.responses import Response
+
+from node.web import forms, words
+from node.web.reading_pages import find_record
+from node.web.request_pages import DAYS
+from node.web.visit import Handler, Visit
+from protocol import limits
+from protocol.control import (
+    GrantItem,
+    Members,
+    MyPreview,
+    MyPreviewResult,
+    MyRecordItem,
+    MyShare,
+    MyShares,
+    MyStop,
+    ShareTerms,
+)
+from protocol.errors import Refused
+
+EXPIRES_SOON_MS: Final = 7 * limits.DAY_MS
+PURPOSES: Final = ("TREAT", "HRESCH", "HPAYMT", "ETREAT")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is chosen in the form; at first the usual, so that one click is enough."""
+
+    clinic: str
+    days: int = 30
+    purposes: tuple[str, ...] = PURPOSES[:1]
+
+    @property
+    def for_ms(self) -> int:
+        return self.days * limits.DAY_MS
+
+
+async def ask_share(visit: Visit) -> Response:
+    """With whom, how long and what for."""
+    return await _form(visit, await find_record(visit))
+
+
+async def share(visit: Visit) -> Response:
+    """Shares as the form says; or only shows who could then read, where that was asked for."""
+    form = await visit.form()
+    token = forms.identity(visit.name("token"))
+    choice = Choice(
+        forms.one(form, "clinic"),
+        forms.days(forms.one(form, "days"), DAYS),
+        tuple(form.get("purpose", [])[: limits.PURPOSES_MAX]),
+    )
+    if "preview" in form:
+        return await _preview(visit, choice)
+    request = MyShare(
+        records=(token,), clinic=choice.clinic, for_ms=choice.for_ms, purposes=choice.purposes
+    )
+    shared = await visit.asking(request)
+    return visit.go(f"/records/{token}", words.can_read(shared.grants))
+
+
+async def show_shares(visit: Visit) -> Response:
+    grants = (await visit.asking(MyShares())).grants
+    live, past = words.parted(sorted(grants, key=lambda one: one.not_after))
+    return visit.page("shares.html", live=live, past=past, soon=soon_of(visit, live))
+
+
+async def ask_stop(visit: Visit) -> Response:
+    return visit.page("stop.html", grant=await _grant(visit))
+
+
+async def stop(visit: Visit) -> Response:
+    await visit.form()
+    stopped = (await visit.asking(MyStop(id=forms.identity(visit.name("grant"))))).stops
+    return visit.go("/shares", " ".join(map(words.has_stopped, stopped)))
+
+
+SHARING_SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/records/{token}/share", ask_share),
+    ("/shares", show_shares),
+    ("/shares/{grant}/stop", ask_stop),
+)
+SHARING_DONE: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/records/{token}/share", share),
+    ("/shares/{grant}/stop", stop),
+)
+
+
+def soon_of(visit: Visit, grants: Sequence[GrantItem]) -> set[str]:
+    """The grants that end within a week."""
+    by = visit.clock.wall_ms() + EXPIRES_SOON_MS
+    return {one.grant for one in grants if words.local(one.not_after).timestamp() * 1000 < by}
+
+
+async def _preview(visit: Visit, choice: Choice) -> Response:
+    """Who could read now, and on the day after the share has run out."""
+    record = await find_record(visit)
+    terms = ShareTerms(clinic=choice.clinic, for_ms=choice.for_ms, purposes=choice.purposes)
+    after_ms = min(choice.for_ms + limits.DAY_MS, limits.GRANT_LIFE_MS_MAX)
+    shown = await visit.asking(MyPreview(records=(record.token,), in_ms=after_ms, share=terms))
+    return await _form(visit, record, choice, shown)
+
+
+async def _form(
+    visit: Visit,
+    record: MyRecordItem,
+    choice: Choice | None = None,
+    shown: MyPreviewResult | None = None,
+) -> Response:
+    members = (await visit.asking(Members())).members
+    holding = {grant.grantee for grant in record.grants}
+    clinics = sorted(
+        (one for one in members), key=lambda one: (one.id in holding, one.id == record.issuer, one.name)
+    )
+    return visit.page(
+        "share.html",
+        record=record,
+        clinics=clinics,
+        days=DAYS,
+        purposes=PURPOSES,
+        choice=choice or Choice(clinics[0].id if clinics else ""),
+        shown=shown,
+    )
+
+
+async def _grant(visit: Visit) -> GrantItem:
+    """Raises Refused where she gave no such grant."""
+    name = visit.name("grant")
+    for one in (await visit.asking(MyShares())).grants:
+        if one.grant == name:
+            return one
+    raise Refused
