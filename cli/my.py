@@ -263,8 +263,11 @@ def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordIte
 def _print_stopped(one: Stopped) -> None:
     reached, total = len(one.stopped_at), len(one.stopped_at) + len(one.unreached)
     rest = f"; the last within {one.bound_s} s" if one.unreached else ""
-    state = "" if one.final else " (accepted, not final yet)"
+    state = "" if one.final else " of being final, which it is not yet" if rest else " (not final yet)"
     render.say(f"{render.short(one.grant)}: stopped at {reached} of {total} clinics{rest}{state}")
+    if one.unreached_names:
+        by = "" if one.ends_by is None else f"; by {render.clock(one.ends_by)} none of them serves it"
+        render.note(f"not reached: {', '.join(one.unreached_names)}{by}")
     render.note("copies that were already read are not undone")
 
 

@@ -57,6 +57,11 @@ def when(utc: str | None) -> str:
         return plain(utc)
 
 
+def clock(utc: str) -> str:
+    """The same to the second, without the day."""
+    return f"{datetime.fromisoformat(utc).astimezone():%H:%M:%S %Z}"
+
+
 def span(seconds: float) -> str:
     """A length of time in its two largest units, e.g. `3d 4h`, `12 s`."""
     whole = int(seconds)

@@ -106,16 +106,18 @@ class Sharing:
         if name in heights:
             self._wallet.put_grant(replace(grant, stopped_ms=self._clock.wall_ms()))
         body = decode_grant_body(grant.body, self._chain.limits)
+        bound_s = body.max_stale_s + 3 * self._chain.limits.tolerance_ms // 1000
+        unreached = [member for member in self._clinics.members if member.id_key not in took]
         return Stopped(
             grant=grant.grant_id.hex(),
             token=grant.token.hex(),
             grantee_name=self._clinics.name_of(grant.grantee),
             final=name in heights,
             stopped_at=tuple(peer.hex() for peer in took),
-            unreached=tuple(
-                member.id_key.hex() for member in self._clinics.members if member.id_key not in took
-            ),
-            bound_s=body.max_stale_s + 3 * self._chain.limits.tolerance_ms // 1000,
+            unreached=tuple(member.id_key.hex() for member in unreached),
+            bound_s=bound_s,
+            unreached_names=tuple(member.name for member in unreached),
+            ends_by=utc(self._clock.wall_ms() + 1000 * bound_s) if name in heights else None,
         )
 
     async def refresh(self) -> None:

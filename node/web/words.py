@@ -133,10 +133,13 @@ def has_stopped(stopped: Stopped) -> str:
     """What a stop came to, and what it does not undo."""
     reached, total = len(stopped.stopped_at), len(stopped.stopped_at) + len(stopped.unreached)
     rest = f"; the rest will stop within {span(stopped.bound_s)}" if stopped.unreached else ""
-    late = "" if stopped.final else " It is accepted, and not final yet."
+    if not stopped.final:
+        rest += " of its being final, which it is not yet" if rest else "; it is not final yet"
+    names = ", ".join(stopped.unreached_names)
+    away = f" Not reached: {names}." if names else ""
     return (
-        f"Stopped: {reached} of {total} clinics refuse {stopped.grantee_name} from now on{rest}.{late} "
-        "Copies that were already read are not undone."
+        f"Stopped: {reached} of {total} clinics refuse {stopped.grantee_name} from now on{rest}."
+        f"{away} Copies that were already read are not undone."
     )
 
 

@@ -91,7 +91,8 @@ class MyPreviewResult(Document, frozen=True, kw_only=True):
 
 
 class Stopped(Document, frozen=True, kw_only=True):
-    """One grant ended. `unreached` members stop within `bound_s` of `final`, by staleness."""
+    """One grant ended. `unreached` members stop within `bound_s` of `final`, by staleness: at `ends_by` at
+    the latest, which is null until it is final."""
 
     grant: str
     final: bool
@@ -100,6 +101,8 @@ class Stopped(Document, frozen=True, kw_only=True):
     bound_s: int
     token: str = ""
     grantee_name: str = ""
+    unreached_names: tuple[str, ...] = ()
+    ends_by: str | None = None
 
 
 class MyStopResult(Document, frozen=True, kw_only=True):

@@ -221,28 +221,6 @@ async def test_a_grant_body_can_be_presented_for_diagnosis(
     assert [getattr(request, "grant", None) for request in script.asked] == ["00ff"]
 
 
-async def test_stopping_all_shares_prints_one_document_a_line(tmp_path: Path, chartmesh: Run) -> None:
-    stopped = control.Stopped(grant=GRANT, final=True, stopped_at=("02",), unreached=("03",), bound_s=90)
-    result = control.MyStopResult(stops=(stopped, stopped))
-    async with serving(tmp_path, {control.MyStop: result}) as script:
-        printed = await chartmesh("my", "stop", "--all", "--yes", "--json")
-    assert printed.status == 0
-    assert len(printed.documents) == 2
-    wanted = {"v", "grant", "final", "stopped_at", "unreached", "bound_s"}
-    assert all(wanted <= set(document) for document in printed.documents)
-    assert script.asked == [control.MyStop(id=None)]
-
-
-async def test_sharing_asks_for_what_was_typed(tmp_path: Path, chartmesh: Run) -> None:
-    async with serving(tmp_path, {control.MyShare: RESULTS[control.MyShareResult]}) as script:
-        printed = await chartmesh("my", "share", TOKEN, "--with", "clinic-b", "--for", "30d")
-    assert printed.status == 0
-    assert "my stop cdcdcdcdcdcd" in printed.out
-    assert script.asked == [
-        control.MyShare(records=(TOKEN,), clinic="clinic-b", for_ms=30 * 86_400_000, purposes=("TREAT",))
-    ]
-
-
 ASKED = control.AccessShowResult(request=REQUEST)
 PREVIEWING = ["my", "share", TOKEN, "--with", "b", "--for", "30d", "--preview", "--at", "60d"]
 ASKING = ["access", "ask", "--patient", "CM1ABC", "--records", "all", "--purpose", "TREAT", "--for", "30d"]

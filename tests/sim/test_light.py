@@ -1,6 +1,7 @@
 """The patient's light client against honest, dead and lying clinics."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 import pytest
@@ -73,7 +74,24 @@ def test_a_clinic_that_is_down_is_named_and_bounded() -> None:
         [stopped] = (await someone.my.stop(MyStop(id=grant.grant))).stops
         assert stopped.final
         assert stopped.unreached == (cluster.nodes[2].identity.hex(),)
+        assert stopped.unreached_names == (cluster.nodes[2].name,)
         assert stopped.bound_s == 90
+        assert stopped.ends_by is not None
+        now_ms = cluster.nodes[0].clock.wall_ms()
+        assert abs(datetime.fromisoformat(stopped.ends_by).timestamp() - now_ms / 1000 - 90) < 1
+
+    play(story)
+
+
+def test_a_stop_that_is_not_final_has_no_end_that_could_be_named() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        token = await issue(someone, cluster.nodes[0], "Letter")
+        [grant] = (await someone.my.share(share(token))).grants
+        cluster.nodes[2].crash()
+        cluster.nodes[3].crash()
+        [stopped] = (await someone.my.stop(MyStop(id=grant.grant))).stops
+        assert (stopped.final, stopped.ends_by) == (False, None)
+        assert sorted(stopped.unreached_names) == sorted(node.name for node in cluster.nodes[2:])
 
     play(story)
 
