@@ -5,53 +5,27 @@ from collections.abc import Iterator, Sequence
 import click
 
 from cli import render
-from cli.asking import confirm, yes_option
-from cli.client import call
 from cli.erasing import erase, erasures
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.persons import person, person_option
-from cli.preview import at_option, show_preview
 from cli.receive import check_output, receive
 from cli.requests import approve, decline, requests
 from cli.settings import Settings, pass_settings, starting_options
-from cli.sharing import note_ending, print_shared, reader
-from cli.values import DurationParam, IdParam, parse_purpose, rows_option
+from cli.share import share, share_all, shares, stop
+from cli.sharing import MY_RECORD, reader
+from cli.values import rows_option
 from cli.wallet import lost_phone, recover
 from protocol import exits, limits
 from protocol.control import (
     AccessItem,
     MyCode,
-    MyPreview,
     MyRecord,
     MyRecordItem,
     MyRecords,
-    MyShare,
-    MyShares,
-    MyStop,
     MyWho,
     MyWhoResult,
-    ShareTerms,
-    Stopped,
 )
-
-_COMPLETE_S = 1.0
-
-
-def list_my_records(settings: Settings) -> list[tuple[str, str]]:
-    """Ids and titles of the patient's records, for completion."""
-    found = call(settings.place, MyRecords(), timeout_s=_COMPLETE_S)
-    return [(one.token, one.title) for one in found.records]
-
-
-def list_my_shares(settings: Settings) -> list[tuple[str, str]]:
-    """Ids and readers of the patient's grants, for completion."""
-    found = call(settings.place, MyShares(), timeout_s=_COMPLETE_S)
-    return [(one.grant, f"{one.grantee_name} {one.title}") for one in found.grants]
-
-
-MY_RECORD = IdParam(list_my_records)
-MY_SHARE = IdParam(list_my_shares)
 
 
 @click.group()
@@ -60,6 +34,10 @@ def my() -> None:
     """Your own records: see them, share them, stop sharing, see who read them."""
 
 
+my.add_command(share)
+my.add_command(share_all)
+my.add_command(shares)
+my.add_command(stop)
 my.add_command(erase)
 my.add_command(erasures)
 my.add_command(give)
@@ -139,100 +117,6 @@ def record(settings: Settings, output: str, identity: str) -> None:
 
 @my.command()
 @starting_options
-@click.option("--with", "clinic", required=True, metavar="CLINIC", help="Who may read.")
-@click.option("--for", "for_ms", required=True, type=DurationParam(), help="How long, for example 30d.")
-@click.option(
-    "--purpose", "purposes", multiple=True, default=("treatment",), show_default=True, help="What for."
-)
-@click.option("--preview", "is_preview", is_flag=True, help="Only show who could read then. Signs nothing.")
-@at_option
-@click.argument("records", nargs=-1, required=True, metavar="RECORD...", type=MY_RECORD)
-@pass_settings
-def share(
-    settings: Settings,
-    clinic: str,
-    for_ms: int,
-    purposes: tuple[str, ...],
-    is_preview: bool,
-    in_ms: int | None,
-    records: tuple[str, ...],
-) -> int:
-    """Let a clinic read records of yours, for a time and a purpose."""
-    codes = tuple(dict.fromkeys(parse_purpose(one) for one in purposes))
-    if is_preview:
-        terms = ShareTerms(clinic=clinic, for_ms=for_ms, purposes=codes)
-        show_preview(settings, MyPreview(records=records, in_ms=in_ms, share=terms))
-        return exits.DONE
-    if in_ms is not None:
-        raise click.UsageError("--at goes with --preview")
-    request = MyShare(records=records, clinic=clinic, for_ms=for_ms, purposes=codes)
-    result = call_started(settings, request)
-    if settings.is_json:
-        render.document(result)
-    else:
-        print_shared(settings, result.grants)
-    return exits.DONE if all(one.final for one in result.grants) else exits.NOT_FINAL
-
-
-@my.command()
-@starting_options
-@at_option
-@pass_settings
-def shares(settings: Settings, in_ms: int | None) -> None:
-    """What you share, with whom, until when; with --at, who could read what then, and why not."""
-    if in_ms is not None:
-        show_preview(settings, MyPreview(in_ms=in_ms))
-        return
-    result = call_started(settings, MyShares())
-    if settings.is_json:
-        render.document(result)
-        return
-    render.table(
-        ("ID", "RECORD", "WITH", "FOR", "UNTIL", "STATE", "TITLE"),
-        (
-            (
-                render.short(one.grant),
-                render.short(one.token),
-                reader(one),
-                ", ".join(one.purposes),
-                render.when(one.not_after),
-                one.state,
-                one.title,
-            )
-            for one in result.grants
-        ),
-        empty="you share nothing",
-    )
-    note_ending(settings, result.grants)
-
-
-@my.command()
-@starting_options
-@click.option("--all", "is_all", is_flag=True, help="Everything that you share.")
-@yes_option
-@click.argument("identity", metavar="[ID]", required=False, type=MY_SHARE)
-@pass_settings
-def stop(settings: Settings, is_all: bool, yes: bool, identity: str | None) -> int:
-    """Stop sharing. Copies already read are not undone."""
-    if is_all == (identity is not None):
-        raise click.UsageError("give the ID of one share, or --all")
-    if is_all:
-        confirm("Stop sharing everything with everybody?", yes=yes, is_json=settings.is_json)
-    progress = render.ProgressLine(is_json=settings.is_json)
-    result = call_started(settings, MyStop(id=identity), progress)
-    progress.clear()
-    for one in result.stops:
-        if settings.is_json:
-            render.document(one)
-        else:
-            _print_stopped(one)
-    if not result.stops:
-        render.note("you share nothing")
-    return exits.DONE if all(one.final for one in result.stops) else exits.NOT_FINAL
-
-
-@my.command()
-@starting_options
 @rows_option
 @click.argument("record", metavar="[RECORD]", required=False, type=MY_RECORD)
 @pass_settings
@@ -258,17 +142,6 @@ def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordIte
             while earlier is not None and earlier.amended_by == newer.token:
                 yield earlier, True
                 newer, earlier = earlier, known.get(earlier.prior)
-
-
-def _print_stopped(one: Stopped) -> None:
-    reached, total = len(one.stopped_at), len(one.stopped_at) + len(one.unreached)
-    rest = f"; the last within {one.bound_s} s" if one.unreached else ""
-    state = "" if one.final else " of being final, which it is not yet" if rest else " (not final yet)"
-    render.say(f"{render.short(one.grant)}: stopped at {reached} of {total} clinics{rest}{state}")
-    if one.unreached_names:
-        by = "" if one.ends_by is None else f"; by {render.clock(one.ends_by)} none of them serves it"
-        render.note(f"not reached: {', '.join(one.unreached_names)}{by}")
-    render.note("copies that were already read are not undone")
 
 
 def _print_accesses(result: MyWhoResult) -> None:

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cli import render
+from cli.client import call
 from cli.settings import Settings
-from protocol.control import GrantItem
+from cli.values import COMPLETE_S, IdParam
+from protocol.control import KIND_WORDS, GrantItem, MyRecords, ProvisionItem
+
+
+def list_my_records(settings: Settings) -> list[tuple[str, str]]:
+    """Ids and titles of the patient's records, for completion."""
+    found = call(settings.place, MyRecords(), timeout_s=COMPLETE_S)
+    return [(one.token, one.title) for one in found.records]
+
+
+MY_RECORD = IdParam(list_my_records)
 
 
 def print_shared(settings: Settings, grants: Sequence[GrantItem]) -> None:
@@ -28,6 +39,19 @@ def note_ending(settings: Settings, grants: Sequence[GrantItem]) -> None:
                 f"{render.when(one.not_after)}. Renew with: chartmesh my share {render.short(one.token)} "
                 f"--with {reader(one)} --for {_days(one)}d{purposes}{settings.place.flags}"
             )
+
+
+def print_provisions(settings: Settings, provisions: Sequence[ProvisionItem]) -> None:
+    """What is shared as it comes, and how to end that."""
+    for one in provisions:
+        by = "" if not one.issuer else f" that {render.named(one.issuer_name, one.issuer)} added"
+        since = "" if one.since is None else f" since {render.when(one.since)}"
+        what = f"{KIND_WORDS[one.kind]}{by}{since}, of {one.person}"
+        render.say(
+            f"{render.named(one.grantee_name, one.grantee)} is let read {what}, also those that come until "
+            f"{render.when(one.not_after)}. "
+            f"Stop with: chartmesh my stop {render.short(one.id)}{settings.place.flags}"
+        )
 
 
 def reader(one: GrantItem) -> str:

@@ -36,6 +36,9 @@ PURPOSES = {
     "patient": "PATRQT",
 }
 
+COMPLETE_S = 1.0
+"""How long a completion waits for the node."""
+
 Listing = Callable[[Settings], Iterable[tuple[str, str]]]
 
 

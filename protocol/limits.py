@@ -103,6 +103,10 @@ DEVICES_MAX = 64  # hot masters that one set of words has given; each phone that
 KEY_GAP_MAX = 512  # unused indices in a row after which the search for a patient's keys ends
 KEY_SKIP = 128  # indices that a device leaves out after a restore: the lost one may have given them away
 LOOKUP_CLINICS_MAX = 2  # asked about one key, where all is well
+PROVISIONS_MAX = 64  # of one wallet
+PROVISION_NAME_BYTES = 16
+PROVISIONS_LOOK_S = 60.0  # between two looks for records that a provision covers
+PROVISION_RETRY_MS = 10 * MINUTE_MS  # until a grant that no clinic took is signed again
 RECORDS_LOOKED_AFTER = 8  # of those known, looked up again each time: another device may have changed them
 
 # What clinics ask patients for.

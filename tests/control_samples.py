@@ -83,6 +83,16 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyPersonAssign(record=TOKEN, name="Mia"),
     control.MyRecord(id=TOKEN),
     control.MyShare(records=(TOKEN,), clinic="clinic-b", for_ms=1, purposes=("TREAT",)),
+    control.MyShareKind(
+        clinic="clinic-b",
+        for_ms=1,
+        purposes=("TREAT",),
+        kind="fhir",
+        issuer="clinic-a",
+        since_ms=1,
+        is_future=True,
+        person="Mia",
+    ),
     control.MyShares(),
     control.MyPreview(
         records=(TOKEN,),
@@ -107,6 +117,18 @@ REQUESTS: tuple[AnyRequest, ...] = (
 )
 
 PATIENT = control.PatientItem(name="p", reference="01020304", since=control.utc(0))
+PROVISION = control.ProvisionItem(
+    id="ba" * 16,
+    grantee="02",
+    grantee_name="clinic-b",
+    kind="fhir",
+    issuer="01",
+    issuer_name="clinic-a",
+    purposes=("TREAT",),
+    since="2026-01-31T08:00:00Z",
+    not_after="2026-02-28T08:00:00Z",
+    person="Mia",
+)
 RESULTS: dict[type, control.Document] = {
     control.MyPersonsResult: control.MyPersonsResult(
         persons=(control.PersonItem(name="Mia", number=1, records=2),)
@@ -242,7 +264,8 @@ RESULTS: dict[type, control.Document] = {
         )
     ),
     control.MyShareResult: control.MyShareResult(grants=(GRANT,)),
-    control.MySharesResult: control.MySharesResult(grants=(GRANT,)),
+    control.MyShareKindResult: control.MyShareKindResult(grants=(GRANT,), provision=PROVISION),
+    control.MySharesResult: control.MySharesResult(grants=(GRANT,), provisions=(PROVISION,)),
     control.MyPreviewResult: control.MyPreviewResult(
         now="2026-01-31T08:00:00Z",
         at="2026-02-28T08:00:00Z",

@@ -29,6 +29,7 @@ from protocol.control import (
     MyRecover,
     MyRequests,
     MyShare,
+    MyShareKind,
     MyShares,
     MyStop,
     MyTake,
@@ -38,7 +39,7 @@ from protocol.control import (
     WalletShow,
 )
 
-MyRequest = MyCode | MyRecords | MyRecord | MyShare | MyShares | MyStop | MyWho
+MyRequest = MyCode | MyRecords | MyRecord | MyShare | MyShareKind | MyShares | MyStop | MyWho
 OwnKeysRequest = MyLostPhone | MyRecover | KeysExport | KeysRefill | WalletShow
 AskedRequest = MyRequests | MyApprove | MyDecline
 PersonRequest = MyPersons | MyPersonAdd | MyPersonRename | MyPersonAssign
@@ -74,6 +75,8 @@ async def _answer_my(my: My, request: MyRequest, exchange: Exchange) -> Document
             return await my.record(request, exchange.write_data)
         case MyShare():
             return await my.share(request)
+        case MyShareKind():
+            return await my.share_kind(request)
         case MyShares():
             return await my.shares()
         case MyStop():

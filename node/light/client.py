@@ -20,6 +20,7 @@ from node.light.own_keys import OwnKeys
 from node.light.persons import Persons
 from node.light.preview import Preview
 from node.light.proofs import Proofs
+from node.light.provisions import Provisions
 from node.light.recovery import Recovery
 from node.light.requests import Requests
 from node.light.rotation import Rotation
@@ -72,6 +73,7 @@ class LightClient:
         transactor = Transactor(chain=self.chain, clinics=self.clinics)
         discovery = Discovery(lookups=lookups, wallet=self.wallet)
         sharing, who = self._sharing(transactor, clock, entropy), self._who(self.members)
+        self.provisions = self._provisions(discovery, sharing, clock, entropy)
         self.my = My(
             chain=self.chain,
             clinics=self.clinics,
@@ -80,6 +82,7 @@ class LightClient:
             persons=self.persons,
             discovery=discovery,
             sharing=sharing,
+            provisions=self.provisions,
             who=who,
             fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
             clock=clock,
@@ -93,6 +96,7 @@ class LightClient:
             clinics=self.clinics,
             wallet=self.wallet,
             rotation=self._rotation(discovery, sharing, transactor, clock, entropy),
+            provisions=self.provisions,
             recovery=self._recovery(lookups),
         )
 
@@ -104,6 +108,21 @@ class LightClient:
             persons=self.persons,
             transactor=transactor,
             proofs=self.proofs,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    def _provisions(
+        self, discovery: Discovery, sharing: Sharing, clock: Clock, entropy: Entropy
+    ) -> Provisions:
+        return Provisions(
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            persons=self.persons,
+            discovery=discovery,
+            sharing=sharing,
+            store=self.store,
             clock=clock,
             entropy=entropy,
         )
@@ -202,6 +221,7 @@ class LightClient:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.chain.run)
             await nursery.start(self.members.run)
+            await nursery.start(self.provisions.run)
             task_status.started()
 
     async def drain(self) -> None:

@@ -7,8 +7,9 @@ from node.light.discovery import Discovery
 from node.light.headers import LightChain
 from node.light.members import Members
 from node.light.persons import Persons
+from node.light.provisions import Provisions
 from node.light.sharing import Sharing
-from node.light.wallet import OwnGrant, OwnRecord, Wallet
+from node.light.wallet import OwnGrant, OwnRecord, Wallet, only_one
 from node.light.who import UNREACHED, Who
 from node.ports import Clock
 from node.records.fetch_run import FetchAsk, Write
@@ -26,6 +27,8 @@ from protocol.control import (
     MyRecords,
     MyRecordsResult,
     MyShare,
+    MyShareKind,
+    MyShareKindResult,
     MyShareResult,
     MySharesResult,
     MyStop,
@@ -37,6 +40,7 @@ from protocol.control import (
 )
 from protocol.errors import Code, UserError
 from protocol.grants import SealedKey
+from protocol.provisions import ANYBODY, Provision
 from protocol.purposes import OWNER_PURPOSE, purpose_code
 
 OWNER = "the owner"
@@ -58,6 +62,7 @@ class My:
         persons: Persons,
         discovery: Discovery,
         sharing: Sharing,
+        provisions: Provisions,
         who: Who,
         fetcher: Fetcher,
         clock: Clock,
@@ -65,6 +70,7 @@ class My:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
         self._discovery, self._sharing, self._who, self._clock = discovery, sharing, who, clock
         self._fetcher, self._members, self._persons = fetcher, members, persons
+        self._provisions = provisions
 
     async def code(self, request: MyCode) -> MyCodeResult:
         """A receive code for a clinic, named in it, under fresh one-time keys."""
@@ -157,6 +163,13 @@ class My:
         grants = await self._sharing.share(unique, clinic, request.for_ms, request.purposes)
         return MyShareResult(grants=tuple(map(self._sharing.item, grants)))
 
+    async def share_kind(self, request: MyShareKind) -> MyShareKindResult:
+        """Shares all that is of a kind, and what comes of it where that is asked for."""
+        clinic = await self.reader(request.clinic, request.for_ms, request.purposes)
+        issuer = ANYBODY if request.issuer is None else self._clinics.named(request.issuer).id_key
+        await self.known()
+        return await self._provisions.share(request, clinic, issuer)
+
     async def reader(self, clinic: str, for_ms: int, purposes: Sequence[str]) -> Member:
         """The member called `clinic`, with whom one may share for so long and for these purposes.
 
@@ -177,16 +190,35 @@ class My:
         return self._clinics.named(clinic)
 
     async def shares(self) -> MySharesResult:
-        """Every grant ever given, those that end last first."""
+        """Every grant ever given, those that end last first, and what is shared as it comes."""
         items = map(self._sharing.item, self._wallet.grants())
-        return MySharesResult(grants=tuple(sorted(items, key=lambda item: item.not_after, reverse=True)))
+        return MySharesResult(
+            grants=tuple(sorted(items, key=lambda item: item.not_after, reverse=True)),
+            provisions=tuple(map(self._provisions.item, self._provisions.standing())),
+        )
 
     async def stop(self, request: MyStop) -> MyStopResult:
-        """Ends one grant or all; says where it counts already and by when it does elsewhere."""
-        grants: Sequence[OwnGrant]
-        grants = self._sharing.live() if request.id is None else [self._wallet.grant(request.id)]
-        await self._clinics.wait_reachable(limits.CONNECT_S)
-        return MyStopResult(stops=tuple([await self._sharing.stop(grant) for grant in grants]))
+        """Ends one grant, one provision with its grants, or all; says where it counts already and by when
+        it does elsewhere. What comes is shared no more, whether a clinic can be reached or not."""
+        grants, ended = self._to_stop(request.id)
+        if grants:
+            await self._clinics.wait_reachable(limits.CONNECT_S)
+        stops = [await self._sharing.stop(grant) for grant in grants]
+        return MyStopResult(stops=tuple(stops), ended=tuple(one.name.hex() for one in ended))
+
+    def _to_stop(self, prefix: str | None) -> tuple[list[OwnGrant], list[Provision]]:
+        """The grants to end, and the provisions that were ended for it."""
+        standing = self._provisions.standing()
+        if prefix is None:
+            for one in standing:
+                self._provisions.end(one)
+            return self._sharing.live(), standing
+        named: dict[str, OwnGrant | Provision] = {one.name.hex(): one for one in standing}
+        named |= {one.grant_id.hex(): one for one in self._wallet.grants()}
+        chosen = only_one(prefix, "share", named)
+        if isinstance(chosen, OwnGrant):
+            return [chosen], []
+        return self._provisions.end(chosen), [chosen]
 
     async def who(self, request: MyWho) -> MyWhoResult:
         """Every access and refusal that the clinics tell of, and what each one's log is worth."""

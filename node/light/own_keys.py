@@ -2,6 +2,7 @@
 
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
+from node.light.provisions import Provisions
 from node.light.recovery import Recovery
 from node.light.rotation import Rotation
 from node.light.wallet import Wallet
@@ -33,13 +34,17 @@ class OwnKeys:
         wallet: Wallet,
         rotation: Rotation,
         recovery: Recovery,
+        provisions: Provisions,
     ) -> None:
         self._chain, self._clinics, self._wallet = chain, clinics, wallet
-        self._rotation, self._recovery = rotation, recovery
+        self._rotation, self._recovery, self._provisions = rotation, recovery, provisions
 
     async def lost_phone(self, request: MyLostPhone) -> LostPhoneResult:
-        """New keys for every record, from a device number that was never used."""
+        """New keys for every record, from a device number that was never used. Nothing that comes is shared
+        by itself any more."""
         await self._chain.require_fresh()
+        for provision in self._provisions.standing():
+            self._provisions.end(provision)
         return await self._rotation.lost_phone(request.words, request.keep)
 
     async def recover(self, request: MyRecover) -> RecoverResult:

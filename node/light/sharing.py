@@ -31,6 +31,8 @@ from protocol.transactions import (
 )
 
 _log = logging.getLogger(__name__)
+Made = tuple[OwnGrant, Submission]
+"""A grant that is signed, and what clinics are given of it."""
 
 
 class Sharing:
@@ -61,9 +63,19 @@ class Sharing:
             UserError: no clinic took them, NOT_FINAL where finality is not shown in time, or USAGE where it
                 is not clear whose a record is.
         """
+        return await self.give(self.made(records, grantee, for_ms, purposes))
+
+    def made(
+        self, records: Sequence[OwnRecord], grantee: Member, for_ms: int, purposes: Sequence[str]
+    ) -> list[Made]:
+        """The same grants, signed and in the wallet, and given to nobody yet. Raises UserError USAGE."""
         made = [self._grant(record, grantee, for_ms, purposes) for record in records]
         for grant, _ in made:
             self._wallet.put_grant(grant)
+        return made
+
+    async def give(self, made: Sequence[Made]) -> list[OwnGrant]:
+        """Gives signed grants to the clinics and waits until they are final. Raises as `share` does."""
         if not await self._transactor.submit([submission for _, submission in made]):
             raise not_taken()
         heights = await self._transactor.wait_final([grant.transaction for grant, _ in made])
@@ -180,9 +192,7 @@ class Sharing:
             and body.not_after_ms <= self._clock.wall_ms() + limits.EXPIRING_MS,
         )
 
-    def _grant(
-        self, record: OwnRecord, grantee: Member, for_ms: int, purposes: Sequence[str]
-    ) -> tuple[OwnGrant, Submission]:
+    def _grant(self, record: OwnRecord, grantee: Member, for_ms: int, purposes: Sequence[str]) -> Made:
         network_limits, opened = self._chain.limits, self._wallet.open(record)
         person = self._persons.known(record, opened)
         body = self.terms(record, grantee, for_ms, purposes)

@@ -20,6 +20,7 @@ from protocol.control import (
     MyShare,
     MyShares,
     MyStop,
+    ProvisionItem,
     ShareTerms,
 )
 from protocol.errors import Refused
@@ -65,19 +66,23 @@ async def share(visit: Visit) -> Response:
 
 
 async def show_shares(visit: Visit) -> Response:
-    grants = (await visit.asking(MyShares())).grants
-    live, past = words.parted(sorted(grants, key=lambda one: one.not_after))
-    return visit.page("shares.html", live=live, past=past, soon=soon_of(visit, live))
+    answer = await visit.asking(MyShares())
+    live, past = words.parted(sorted(answer.grants, key=lambda one: one.not_after))
+    return visit.page(
+        "shares.html", live=live, past=past, soon=soon_of(visit, live), provisions=answer.provisions
+    )
 
 
 async def ask_stop(visit: Visit) -> Response:
-    return visit.page("stop.html", grant=await _grant(visit))
+    grant, provision = await _to_stop(visit)
+    return visit.page("stop.html", grant=grant, provision=provision)
 
 
 async def stop(visit: Visit) -> Response:
     await visit.form()
-    stopped = (await visit.asking(MyStop(id=forms.identity(visit.name("grant"))))).stops
-    return visit.go("/shares", " ".join(map(words.has_stopped, stopped)))
+    stopped = await visit.asking(MyStop(id=forms.identity(visit.name("grant"))))
+    ended = ["Records that come are not shared any more."] if stopped.ended else []
+    return visit.go("/shares", " ".join([*ended, *map(words.has_stopped, stopped.stops)]))
 
 
 SHARING_SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
@@ -128,10 +133,13 @@ async def _form(
     )
 
 
-async def _grant(visit: Visit) -> GrantItem:
-    """Raises Refused where she gave no such grant."""
-    name = visit.name("grant")
-    for one in (await visit.asking(MyShares())).grants:
-        if one.grant == name:
-            return one
+async def _to_stop(visit: Visit) -> tuple[GrantItem | None, ProvisionItem | None]:
+    """The grant or the provision that the address names. Raises Refused where she gave no such."""
+    name, answer = visit.name("grant"), await visit.asking(MyShares())
+    for grant in answer.grants:
+        if grant.grant == name:
+            return grant, None
+    for provision in answer.provisions:
+        if provision.id == name:
+            return None, provision
     raise Refused

@@ -51,6 +51,7 @@ def make_environment() -> Environment:
         "span": words.span,
         "purpose": words.purpose,
         "purposes": words.purposes,
+        "provided": words.provided,
         "verdict": words.verdict,
         "named": words.named,
         "sentence": words.sentence,

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from protocol.control import KIND_WORDS, AccessItem, GrantItem, PreviewVerdict, RequestItem, Stopped
+from protocol.control import (
+    KIND_WORDS,
+    AccessItem,
+    GrantItem,
+    PreviewVerdict,
+    ProvisionItem,
+    RequestItem,
+    Stopped,
+)
 
 _SHORT_CHARS: Final = 12
 _PURPOSES: Final = {
@@ -112,6 +120,16 @@ def can_read(grants: Sequence[GrantItem]) -> str:
     what = "this record" if len(grants) == 1 else counted(len(grants), "record")
     late = "" if all(one.final for one in grants) else " It is accepted, and not final yet."
     return f"{named(first.grantee_name, first.grantee)} can read {what} until {day(first.not_after)}.{late}"
+
+
+def provided(one: ProvisionItem) -> str:
+    """What is shared as it comes, as the rest of a sentence."""
+    by = f" that {named(one.issuer_name, one.issuer)} added" if one.issuer else ""
+    since = f" since {day(one.since)}" if one.since is not None else ""
+    return (
+        f"is let read {KIND_WORDS[one.kind]}{by}{since}, also those that come until {day(one.not_after)}, "
+        f"for {purposes(one.purposes)}."
+    )
 
 
 def verdict(one: PreviewVerdict) -> str:

@@ -14,6 +14,7 @@ from protocol.control.asking import (
     PersonName,
     Purpose,
     ReceiveCode,
+    RequestKind,
     Rows,
     Words,
 )
@@ -26,6 +27,7 @@ from protocol.control.patient_results import (
     MyRecordsResult,
     MyRequestResult,
     MyRequestsResult,
+    MyShareKindResult,
     MyShareResult,
     MySharesResult,
     MyStopResult,
@@ -64,6 +66,20 @@ class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
     clinic: Name
     for_ms: Duration
     purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
+
+
+class MyShareKind(Ask[MyShareKindResult], frozen=True, kw_only=True, tag="my-share-kind"):
+    """Shares the records of a kind that a clinic, or any, added since then; with `is_future` also those
+    that come until the share ends."""
+
+    clinic: Name
+    for_ms: Duration
+    purposes: Annotated[tuple[Purpose, ...], Meta(min_length=1, max_length=limits.PURPOSES_MAX)]
+    kind: RequestKind = "all"
+    issuer: Name | None = None
+    since_ms: Annotated[int, Meta(ge=0)] = 0
+    is_future: bool = False
+    person: PersonName | None = None
 
 
 class MyShares(Ask[MySharesResult], frozen=True, kw_only=True, tag="my-shares"):
@@ -222,6 +238,7 @@ PatientRequest = (
     | MyRecords
     | MyRecord
     | MyShare
+    | MyShareKind
     | MyShares
     | MyPreview
     | MyStop

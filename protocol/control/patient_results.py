@@ -54,8 +54,32 @@ class MyShareResult(Document, frozen=True, kw_only=True):
     told: bool | None = None
 
 
+class ProvisionItem(Item, frozen=True, kw_only=True):
+    """What is shared as it comes: all records of `kind`, of the clinic `issuer` where it is not empty. `id`
+    ends it, as a grant's does."""
+
+    id: str
+    grantee: str
+    grantee_name: str
+    kind: str
+    issuer: str
+    issuer_name: str
+    purposes: tuple[str, ...]
+    since: str | None
+    not_after: str
+    person: str
+
+
+class MyShareKindResult(Document, frozen=True, kw_only=True):
+    """What was shared at once; `provision` is null where what comes is not."""
+
+    grants: tuple[GrantItem, ...]
+    provision: ProvisionItem | None
+
+
 class MySharesResult(Document, frozen=True, kw_only=True):
     grants: tuple[GrantItem, ...]
+    provisions: tuple[ProvisionItem, ...] = ()
 
 
 class PreviewVerdict(Item, frozen=True, kw_only=True):
@@ -106,9 +130,10 @@ class Stopped(Document, frozen=True, kw_only=True):
 
 
 class MyStopResult(Document, frozen=True, kw_only=True):
-    """One document a grant; the CLI prints each on its own line."""
+    """One document a grant; the CLI prints each on its own line. `ended` are the provisions."""
 
     stops: tuple[Stopped, ...]
+    ended: tuple[str, ...] = ()
 
 
 class MyRequestsResult(Document, frozen=True, kw_only=True):

@@ -222,6 +222,7 @@ async def test_a_grant_body_can_be_presented_for_diagnosis(
 
 
 ASKED = control.AccessShowResult(request=REQUEST)
+SHARING_ALL = ["my", "share-all", "--with", "b", "--for", "30d", "--kind", "fhir", "--future"]
 PREVIEWING = ["my", "share", TOKEN, "--with", "b", "--for", "30d", "--preview", "--at", "60d"]
 ASKING = ["access", "ask", "--patient", "CM1ABC", "--records", "all", "--purpose", "TREAT", "--for", "30d"]
 CASES = [
@@ -245,6 +246,7 @@ CASES = [
     (["my", "records"], control.MyRecords, RESULTS[control.MyRecordsResult], 0),
     (["my", "shares"], control.MyShares, RESULTS[control.MySharesResult], 0),
     (["my", "shares", "--at", "30d"], control.MyPreview, RESULTS[control.MyPreviewResult], 0),
+    (SHARING_ALL, control.MyShareKind, RESULTS[control.MyShareKindResult], 0),
     (PREVIEWING, control.MyPreview, RESULTS[control.MyPreviewResult], 0),
     (["my", "stop", GRANT], control.MyStop, RESULTS[control.MyStopResult], 0),
     (["my", "requests"], control.MyRequests, RESULTS[control.MyRequestsResult], 3),

@@ -10,6 +10,7 @@ from node.exchange import Exchange
 from node.web.gate import CONTENT_POLICY
 from protocol import control, limits
 from protocol.errors import Refused
+from tests.control_samples import PROVISION
 from tests.page_world import CLINIC_B, GRANT, PATIENT, TITLE, TOKEN, open_world
 
 
@@ -173,6 +174,21 @@ async def test_sharing_and_stopping_ask_the_node_and_say_what_became_of_it() -> 
         )
         assert asked(world.script, control.MyStop) == [control.MyStop(id=GRANT)]
         assert "from now on" not in (await world.get("/shares")).text
+
+
+async def test_what_is_shared_as_it_comes_is_shown_and_can_be_ended() -> None:
+    shares = control.MySharesResult(grants=(), provisions=(PROVISION,))
+    ended = control.MyStopResult(stops=(), ended=(PROVISION.id,))
+    async with open_world(PATIENT | {control.MyShares: shares, control.MyStop: ended}) as world:
+        await world.enter()
+        said = "is let read all FHIR records that clinic-a added since 31 Jan 2026, also those that come"
+        assert said in (await world.get("/shares")).text
+        asking = (await world.get(f"/shares/{PROVISION.id}/stop")).text
+        assert said in asking
+        assert "Stop clinic-b</button>" in asking
+        stopped = await world.post(f"/shares/{PROVISION.id}/stop", {"csrf": await world.csrf()})
+        assert "Records that come are not shared any more." in stopped.text
+        assert asked(world.script, control.MyStop) == [control.MyStop(id=PROVISION.id)]
 
 
 async def test_who_asks_what_a_share_would_mean_is_told_and_shares_nothing() -> None:

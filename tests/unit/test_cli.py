@@ -86,7 +86,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
     wanted += [f"my {name}" for name in ("lost-phone", "recover", "give", "take", "erase", "erasures")]
-    wanted += [f"my {name}" for name in ("requests", "approve", "decline")]
+    wanted += [f"my {name}" for name in ("requests", "approve", "decline", "share-all")]
     assert found == set(wanted)
     assert all(command.help for _, command in leaves(chartmesh))
 
