@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +9,6 @@ from typing import BinaryIO, Self
 
 from protocol import limits
 from protocol.errors import Code, UserError
-
-_UNSAFE = re.compile(r"[^\w.()+-]+")
-_NAME_CHARS_MAX = 100
-_TOKEN_CHARS = 12
 
 
 class RecordFile:
@@ -127,13 +122,6 @@ class Incoming:
         # Kept, all was flushed before; discarded, a flush that fails on a full disk says nothing new.
         with suppress(OSError):
             self._file.close()
-
-
-def safe_name(token: str, suggested: str) -> str:
-    """A file name for a record: the token's beginning, then what its issuer called it, made harmless."""
-    base = suggested.replace("\\", "/").rsplit("/", 1)[-1]
-    clean = _UNSAFE.sub("_", base).strip("._")[-_NAME_CHARS_MAX:]
-    return f"{token[:_TOKEN_CHARS]}-{clean}" if clean else token[:_TOKEN_CHARS]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from cli.client import AnsweredError
 from cli.config import config
 from cli.demo import demo
 from cli.doctor import doctor
+from cli.exporting import verify
 from cli.keys import keys
 from cli.my import my
 from cli.network import network
@@ -47,7 +48,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, doctor, open_page, peers]
-COMMANDS += [version, completion]
+COMMANDS += [verify, version, completion]
 COMMANDS += [network, peer, keys, patient, record, access, audit, my, backup, store, config, service]
 COMMANDS += [demo, bench]
 for command in COMMANDS:

@@ -6,6 +6,7 @@ import click
 
 from cli import render
 from cli.erasing import erase, erasures
+from cli.exporting import export
 from cli.giving import give, take
 from cli.launch import call_started, ensure_running
 from cli.persons import person, person_option
@@ -38,6 +39,7 @@ my.add_command(share)
 my.add_command(share_all)
 my.add_command(shares)
 my.add_command(stop)
+my.add_command(export)
 my.add_command(erase)
 my.add_command(erasures)
 my.add_command(give)

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from cli import render
 from cli.client import call
-from cli.files import Incoming, safe_name
+from cli.files import Incoming
 from cli.settings import Settings
 from cli.studies import unpack
 from protocol.control import Ask, RecordGetResult
 from protocol.errors import Code, UserError
+from protocol.records import safe_name
 
 STDOUT = "-"
 

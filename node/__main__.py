@@ -13,6 +13,7 @@ from node import collector, config_jobs, paths
 from node.accusing import check_evidence
 from node.config import DEFAULT_DATA_DIR, Config, ConfigError, load_config
 from node.config_sources import CONFIG_FILE_VARIABLE
+from node.exported import verify_export
 from node.founding import create_network, join_network
 from node.init import Passphrase, initialise, read_words
 from node.telling import exit_of, tell
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _backup_options(jobs.add_parser("backup", help="verify, list or restore a backup"))
     _config_options(jobs.add_parser("config", help="show the settings in force, or check a file"))
     _doctor_options(jobs.add_parser("doctor", help="examine this machine and the node's files"))
+    _verify_options(jobs.add_parser("verify", help="verify an exported file of a patient's records"))
     network = jobs.add_parser("network", help="found or join a network").add_subparsers(required=True)
     join = network.add_parser("join", help="join while the daemon is not running")
     join.set_defaults(job=_join)
@@ -116,6 +118,14 @@ def _config_options(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--json", action="store_true")
     show.add_argument("--origin", action="store_true")
     check.add_argument("file", type=Path, nargs="?")
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(job=_verify_export)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--genesis", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("file", type=Path)
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -226,6 +236,10 @@ def _restore_backup(options: argparse.Namespace) -> None:
 
     config = _config(options, node__data_dir=options.data_dir)
     backups.restore(config, options.folder.absolute(), flags=_flags(options), is_json=options.json)
+
+
+def _verify_export(options: argparse.Namespace) -> int:
+    return verify_export(options.file, options.genesis, options.output, is_json=options.json)
 
 
 def _check_evidence(options: argparse.Namespace) -> None:

@@ -52,6 +52,7 @@ class Code(StrEnum):
     TERMS = "terms"
     MEMBERSHIP = "membership"
     EVIDENCE = "evidence"
+    EXPORT = "export"
     TWO_CHAINS = "two-chains"
     WORDS = "words"
     PURPOSE = "purpose"

@@ -47,6 +47,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.TERMS: FAILED,
     Code.MEMBERSHIP: FAILED,
     Code.EVIDENCE: FAILED,
+    Code.EXPORT: FAILED,
     Code.TWO_CHAINS: FAILED,
     Code.WORDS: FAILED,
     Code.PURPOSE: USAGE,

@@ -1,4 +1,5 @@
-"""What kind of record some bytes are, told from their beginning: never a parse, never an error.
+"""What kind of record some bytes are, told from their beginning: never a parse, never an error; and what
+its file is called.
 
 The answer chooses a label and a viewer. It decides nothing about access, so a wrong guess is harmless.
 """
@@ -10,6 +11,9 @@ from typing import Final
 from protocol import limits
 from protocol.study import MAGIC as _STUDY_PREFIX
 
+_UNSAFE: Final = re.compile(r"[^\w.()+-]+")
+_NAME_CHARS_MAX: Final = 100
+_TOKEN_CHARS: Final = 12
 SNIFF_BYTES_MAX: Final = 64 * limits.KIB
 
 
@@ -118,3 +122,10 @@ def _root_tag(text: str) -> str:
             return ""
         at = _SPACE.match(text, found + len(end)).end()  # type: ignore[union-attr]
     return text[at : text.find(">", at) + 1]
+
+
+def safe_name(token: str, suggested: str) -> str:
+    """A file name for a record: the token's beginning, then what its issuer called it, made harmless."""
+    base = suggested.replace("\\", "/").rsplit("/", 1)[-1]
+    clean = _UNSAFE.sub("_", base).strip("._")[-_NAME_CHARS_MAX:]
+    return f"{token[:_TOKEN_CHARS]}-{clean}" if clean else token[:_TOKEN_CHARS]

@@ -83,6 +83,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.MyPersonAssign(record=TOKEN, name="Mia"),
     control.MyRecord(id=TOKEN),
     control.MyShare(records=(TOKEN,), clinic="clinic-b", for_ms=1, purposes=("TREAT",)),
+    control.MyExport(records=(TOKEN,)),
     control.MyShareKind(
         clinic="clinic-b",
         for_ms=1,
@@ -264,6 +265,9 @@ RESULTS: dict[type, control.Document] = {
         )
     ),
     control.MyShareResult: control.MyShareResult(grants=(GRANT,)),
+    control.MyExportResult: control.MyExportResult(
+        records=2, bytes=1_000, left_out=(TOKEN,), unreached=("clinic-b",)
+    ),
     control.MyShareKindResult: control.MyShareKindResult(grants=(GRANT,), provision=PROVISION),
     control.MySharesResult: control.MySharesResult(grants=(GRANT,), provisions=(PROVISION,)),
     control.MyPreviewResult: control.MyPreviewResult(

@@ -17,6 +17,7 @@ from protocol.control import (
     MyDecline,
     MyErase,
     MyErasures,
+    MyExport,
     MyGive,
     MyLostPhone,
     MyPersonAdd,
@@ -56,6 +57,8 @@ async def answer_patient(client: LightClient, request: PatientRequest, exchange:
         return await client.erasing.erase(request)
     if isinstance(request, MyErasures):
         return await client.erasing.erasures()
+    if isinstance(request, MyExport):
+        return await client.exporter.export(request, exchange.write_data)
     if isinstance(request, MyPreview):
         return await client.preview.preview(request)
     if isinstance(request, AskedRequest):

@@ -8,6 +8,7 @@ from node.light.clinics import Clinics
 from node.light.collecting import Collecting
 from node.light.discovery import Discovery
 from node.light.erasing import Erasing
+from node.light.exporting import Exporter
 from node.light.given import GivenGrants
 from node.light.giving import Giving
 from node.light.headers import LightChain
@@ -73,6 +74,7 @@ class LightClient:
         transactor = Transactor(chain=self.chain, clinics=self.clinics)
         discovery = Discovery(lookups=lookups, wallet=self.wallet)
         sharing, who = self._sharing(transactor, clock, entropy), self._who(self.members)
+        fetcher = Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network)
         self.provisions = self._provisions(discovery, sharing, clock, entropy)
         self.my = My(
             chain=self.chain,
@@ -84,9 +86,10 @@ class LightClient:
             sharing=sharing,
             provisions=self.provisions,
             who=who,
-            fetcher=Fetcher(transport=transport, clock=clock, offload=offload, network=self.chain.network),
+            fetcher=fetcher,
             clock=clock,
         )
+        self.exporter = self._exporter(who, fetcher, clock)
         self.preview = self._preview(sharing, clock)
         self.requests = self._requests(sharing, clock)
         self.giving = self._giving(discovery, transactor, clock, entropy)
@@ -125,6 +128,19 @@ class LightClient:
             store=self.store,
             clock=clock,
             entropy=entropy,
+        )
+
+    def _exporter(self, who: Who, fetcher: Fetcher, clock: Clock) -> Exporter:
+        return Exporter(
+            genesis=self.genesis,
+            chain=self.chain,
+            clinics=self.clinics,
+            wallet=self.wallet,
+            proofs=self.proofs,
+            my=self.my,
+            who=who,
+            fetcher=fetcher,
+            clock=clock,
         )
 
     def _preview(self, sharing: Sharing, clock: Clock) -> Preview:

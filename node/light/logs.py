@@ -27,7 +27,7 @@ from protocol.audit_map import (
 from protocol.blocks import NetworkId
 from protocol.codec import Wire, decode, encode
 from protocol.errors import Malformed
-from protocol.keys import PublicKey, verify
+from protocol.keys import PublicKey
 from protocol.messages.audit import (
     TOKENS_MAX,
     AuditHeadBody,
@@ -37,12 +37,13 @@ from protocol.messages.audit import (
     Nonce,
     NonceRequest,
     decode_audit_reply,
+    open_head,
 )
 from protocol.state import MemberState
+from protocol.transactions import TokenId
 
 PROTOCOL: Final = "audit"
 QUESTION: Final = "audit-question"
-HEAD: Final = "audit-head"
 PAGES_MAX: Final = 256
 _SEEN: Final = b"log-seen/"
 
@@ -55,6 +56,16 @@ class ClinicLog:
     posted: int
     entries: list[AuditRecord] = field(default_factory=list)
     flaw: LogFlaw | None = None
+    told: list["Told"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All entries about some tokens, and the reply that they ended with."""
+
+    tokens: tuple[TokenId, ...]
+    entries: tuple[AuditRecord, ...]
+    reply: AuditReply
 
 
 class StoredLogSeen(Wire, frozen=True):
@@ -83,6 +94,7 @@ class Logs:
             some = records[start : start + TOKENS_MAX]
             reply, entries = await self._ask_all(member, some)
             log.entries += entries
+            log.told.append(Told(tuple(one.token for one in some), tuple(entries), reply))
             # A log that is wrong in one place is shown whole, as what it says and what is wrong with it.
             try:
                 self._judge(member, some, entries, reply)
@@ -167,10 +179,7 @@ class Logs:
         reply = decode_audit_reply(
             await ask_under_nonce(self._clinics, peer, PROTOCOL, NonceRequest(), sign)
         )
-        head = decode(AuditHeadBody, reply.head.body, limit=limits.KIB)
-        signed = verify(peer, HEAD, self._network, reply.head.body, reply.head.signature)
-        if not signed or head.server != peer:
-            raise Malformed("the clinic's audit head is not signed by it")
+        head = open_head(reply.head, peer, self._network)
         sequences = [record.sequence for record in reply.records]
         ordered = sequences == sorted(set(sequences)) and all(item > after for item in sequences)
         if not ordered or any(item > head.sequence for item in sequences):

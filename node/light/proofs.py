@@ -41,14 +41,18 @@ class Proofs:
         """
         return (await self._ask_all(record, [(record.token, one) for one in grants], is_portable=False))[1]
 
-    async def portable(self, record: OwnRecord, grants: Sequence[GrantId]) -> tuple[bytes, Shown]:
-        """A proof of a record's owner and of its grants for whoever has the genesis file alone.
+    async def portable(self, record: OwnRecord, grants: Sequence[GrantId]) -> list[tuple[bytes, Shown]]:
+        """Proofs for whoever has the genesis file alone: the first of a record and as many of its grants as
+        go with it, then of the others.
 
         Raises:
             UserError: STALE, where no clinic proves it.
         """
-        asked = [(record.token, ABOUT_TOKEN), *((record.token, one) for one in grants)]
-        return await self._ask_all(record, asked, is_portable=True)
+        asked = [(record.token, one) for one in (ABOUT_TOKEN, *grants)]
+        return [
+            await self._ask_all(record, asked[start : start + limits.CLAIMS_MAX], is_portable=True)
+            for start in range(0, len(asked), limits.CLAIMS_MAX)
+        ]
 
     async def _ask_all(
         self, record: OwnRecord, asked: Sequence[Asked], *, is_portable: bool

@@ -10,14 +10,12 @@ from node.light.clinics import Clinics
 from node.light.logs import ClinicLog, Logs
 from node.light.members import Members
 from node.light.wallet import OwnRecord, Wallet
-from protocol import limits
-from protocol.access import SignedFetchRequest, verify_fetch
-from protocol.audit import AuditEvent, AuditRecord
+from protocol.audit import AuditEvent
 from protocol.blocks import NetworkId
-from protocol.codec import decode
 from protocol.control import AccessItem, LogItem, utc
 from protocol.errors import Code, ProtocolError, UserError
 from protocol.keys import PublicKey
+from protocol.receipts import has_receipt
 from protocol.state import MemberState
 from protocol.transactions import TokenId
 
@@ -65,9 +63,13 @@ class Who:
                 "check the network, and try again in a minute",
                 code=Code.STALE,
             )
+        return await self.ask(members, records)
+
+    async def ask(self, members: Sequence[MemberState], records: Sequence[OwnRecord]) -> Asked:
+        """The log of each of `members` as far as it is about `records`."""
         found: dict[PublicKey, ClinicLog] = {}
 
-        async def ask(member: MemberState) -> None:
+        async def read(member: MemberState) -> None:
             await self._clinics.wait_connected(member.id_key, CONNECTED_S)
             # A clinic that cannot be asked, or does not answer as a clinic would, is named as missing.
             try:
@@ -77,7 +79,7 @@ class Who:
 
         async with trio.open_nursery() as nursery:
             for member in members:
-                nursery.start_soon(ask, member)
+                nursery.start_soon(read, member)
         return [(member, found.get(member.id_key)) for member in members]
 
     def told_by(self, asked: Asked, records: Sequence[OwnRecord]) -> Told:
@@ -107,30 +109,13 @@ class Who:
                 server=peer.hex(),
                 server_name=self._clinics.name_of(peer),
                 title=titles[TokenId(entry.token)],
-                is_proven=self._has_receipt(peer, entry),
+                is_proven=has_receipt(entry, peer, self._network),
                 is_posted=log.flaw is None and entry.sequence <= log.posted,
                 count=max(1, entry.count),
             )
             for entry in log.entries
             if entry.event in (AuditEvent.INTENT, AuditEvent.DENIAL)
         ]
-
-    def _has_receipt(self, peer: PublicKey, entry: AuditRecord) -> bool:
-        """Whether the reader's own signed request, made to this clinic, says what the record says of it."""
-        try:
-            signed = decode(SignedFetchRequest, entry.request, limit=limits.CONTROL_FRAME_BYTES_MAX)
-            fetch = verify_fetch(signed, self._network)
-        except ProtocolError:
-            return False
-        asked = fetch.request
-        return (
-            asked.server,
-            asked.token,
-            asked.signer,
-            asked.user,
-            asked.purpose,
-            fetch.grant_id or b"",
-        ) == (peer, entry.token, entry.reader, entry.user, entry.purpose, entry.grant)
 
 
 def log_state(log: ClinicLog | None) -> str:

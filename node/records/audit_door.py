@@ -30,12 +30,12 @@ from protocol.messages.audit import (
     NonceRequest,
     SignedHead,
     decode_audit_ask,
+    sign_head,
 )
 from protocol.transactions import TokenId
 
 PROTOCOL: Final = "audit"
 QUESTION: Final = "audit-question"
-HEAD: Final = "audit-head"
 RECORDS_BYTES_MAX: Final = limits.AUDIT_REPLY_BYTES_MAX - 128 * limits.KIB
 
 
@@ -107,5 +107,5 @@ class AuditDoor:
         return is_signed and known is not None and known.owner_key == key
 
     def _signed_head(self, head: LogHead) -> SignedHead:
-        body = encode(AuditHeadBody(self._key.public, head.sequence, head.root, self._clock.wall_ms()))
-        return SignedHead(body, self._key.sign(HEAD, self._ledger.state.network, body))
+        body = AuditHeadBody(self._key.public, head.sequence, head.root, self._clock.wall_ms())
+        return sign_head(body, self._key, self._ledger.state.network)

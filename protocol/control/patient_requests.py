@@ -22,6 +22,7 @@ from protocol.control.patient_results import (
     EraseResult,
     MyCodeResult,
     MyErasuresResult,
+    MyExportResult,
     MyPersonsResult,
     MyPreviewResult,
     MyRecordsResult,
@@ -59,6 +60,12 @@ class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record")
     """Answered with the plaintext, then the result."""
 
     id: Id
+
+
+class MyExport(Ask[MyExportResult], frozen=True, kw_only=True, tag="my-export"):
+    """Answered with a file (`protocol.export`) of some records, or of all, and then the result."""
+
+    records: Annotated[tuple[Id, ...], Meta(max_length=limits.KEEP_GRANTS_MAX)] = ()
 
 
 class MyShare(Ask[MyShareResult], frozen=True, kw_only=True, tag="my-share"):
@@ -237,6 +244,7 @@ PatientRequest = (
     MyCode
     | MyRecords
     | MyRecord
+    | MyExport
     | MyShare
     | MyShareKind
     | MyShares

@@ -47,6 +47,70 @@ class MyRecordsResult(Document, frozen=True, kw_only=True):
     records: tuple[MyRecordItem, ...]
 
 
+class MyExportResult(Document, frozen=True, kw_only=True):
+    """What was written. `left_out` are records of which no clinic gave the content, `unreached` the names
+    of clinics whose logs are missing; `path` is the CLI's."""
+
+    records: int
+    bytes: int
+    left_out: tuple[str, ...]
+    unreached: tuple[str, ...]
+    path: str = ""
+
+
+class VerifiedConsent(Item, frozen=True, kw_only=True):
+    """A grant and its `standing` at the time of the proof: `live`, `revoked`, `ended` or `unregistered`."""
+
+    grant: str
+    grantee: str
+    grantee_name: str
+    purposes: tuple[str, ...]
+    not_before: str
+    not_after: str
+    standing: str
+
+
+class VerifiedRecord(Item, frozen=True, kw_only=True):
+    """A record that a file proves, as of `time`. `title`, `kind` and `added` are its owner's word. `sha256`
+    is empty where the content is not in the file; `path` is where it was written to. `are_all`: no grant
+    under the present keys is missing."""
+
+    token: str
+    title: str
+    kind: str
+    added: str
+    issuer: str
+    issuer_name: str
+    height: int
+    time: str
+    bytes: int
+    sha256: str
+    consents: tuple[VerifiedConsent, ...]
+    are_all: bool
+    path: str = ""
+
+
+class VerifiedLog(Item, frozen=True, kw_only=True):
+    """What a clinic's list is worth: `proven`, `not-posted`, `missing`, or what is wrong with it. `missing`
+    counts the records that it told nothing about."""
+
+    member: str
+    name: str
+    state: str
+    missing: int
+
+
+class VerifyResult(Document, frozen=True, kw_only=True):
+    """What an exported file proves about its records, as of `as_of`, and to no later time."""
+
+    network: str
+    made: str
+    as_of: str
+    records: tuple[VerifiedRecord, ...]
+    accesses: tuple["AccessItem", ...]
+    logs: tuple[VerifiedLog, ...]
+
+
 class MyShareResult(Document, frozen=True, kw_only=True):
     """Also what was approved: then `told` says whether the clinic that asked knows."""
 

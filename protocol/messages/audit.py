@@ -7,14 +7,15 @@ that was not asked by the owner says nothing, in the same bytes as where there i
 
 from protocol import limits
 from protocol.audit import AuditRecord
-from protocol.codec import HASH_BYTES, Wire, decode
+from protocol.codec import HASH_BYTES, Wire, decode, encode
 from protocol.errors import Malformed
 from protocol.excerpt import Excerpt
-from protocol.keys import SIGNATURE_BYTES, PublicKey, is_public_key
+from protocol.keys import SIGNATURE_BYTES, PublicKey, SigningKey, is_public_key, verify
 from protocol.transactions import TokenId
 
 NONCE_BYTES = 32
 TOKENS_MAX = 32
+_HEAD = "audit-head"
 
 
 class NonceRequest(Wire, frozen=True, tag=1):
@@ -60,6 +61,20 @@ class AuditHeadBody(Wire, frozen=True):
     sequence: int
     head: bytes
     time_ms: int
+
+
+def sign_head(body: AuditHeadBody, key: SigningKey, network: bytes) -> SignedHead:
+    """The head of a clinic's log, signed by its identity key."""
+    raw = encode(body)
+    return SignedHead(raw, key.sign(_HEAD, network, raw))
+
+
+def open_head(signed: SignedHead, server: PublicKey, network: bytes) -> AuditHeadBody:
+    """The head that `server` signed. Raises Malformed."""
+    head = decode(AuditHeadBody, signed.body, limit=limits.KIB)
+    if head.server != server or not verify(server, _HEAD, network, signed.body, signed.signature):
+        raise Malformed("the clinic's audit head is not signed by it")
+    return head
 
 
 class AuditReply(Wire, frozen=True, tag=4):

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 from msgspec.structs import replace
 
-from protocol import limits
+from protocol import export, limits
 from protocol.access import FetchRequest, SignedFetchRequest, sign_fetch, verify_fetch
 from protocol.armour import unwrap, wrap
 from protocol.blobs import check_content
@@ -357,36 +357,17 @@ DECODERS: Final = [
     *_reader(light.decode_light_question, light.LightQuestion),
     *_reader(light.decode_join_reply, light.JoinReply, approvals=1, needed=3),
     *_reader(light.decode_waiting_reply, light.WaitingReply, (b"",), waiting=()),
+    *_reader(export.decode_section, export.Section),
     *_reader(members.decode_members, members.MembersMessage),
     *_reader(submit.decode_submit_request, submit.SubmitRequest),
     *_reader(submit.decode_submit_reply, submit.SubmitReply, _REPLIES, taken=(True, False, True)),
-    Door(
-        "protocol.transactions.decode_transaction",
-        _transaction,
-        lambda dice: dice.choice(_SIGNED),
-        "protocol.transactions.decode_transaction",
-    ),
-    Door(
-        "protocol.transactions.verify_transaction",
-        _verified,
-        lambda dice: dice.choice(_SIGNED),
-        "protocol.transactions.verify_transaction",
-    ),
-    Door(
-        "protocol.evidence.decode_evidence",
-        partial(_again, decode_evidence),
-        _evidence,
-        "protocol.evidence.decode_evidence",
-    ),
-    Door(
-        "protocol.two_chains.decode_two_chains",
-        partial(_again, decode_two_chains),
-        made_proof,
-        "protocol.two_chains.decode_two_chains",
-    ),
     *(
         Door(f"protocol.{name}", read, sample, f"protocol.{name}")
         for name, read, sample in (
+            ("transactions.decode_transaction", _transaction, lambda dice: dice.choice(_SIGNED)),
+            ("transactions.verify_transaction", _verified, lambda dice: dice.choice(_SIGNED)),
+            ("evidence.decode_evidence", partial(_again, decode_evidence), _evidence),
+            ("two_chains.decode_two_chains", partial(_again, decode_two_chains), made_proof),
             ("grants.open_grant", boxes.grant_box, boxes.made_grant_box),
             ("grants.open_owner_box", boxes.owner_box, boxes.made_owner_box),
             ("access_requests.open_request", boxes.request_box, boxes.made_request_box),

@@ -22,6 +22,7 @@ from protocol import (
     blocks,
     codes,
     evidence,
+    export,
     grants,
     invitations,
     limits,
@@ -248,6 +249,7 @@ def _request(maker: Maker, _fields: Fields) -> Fields:
 
 
 RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
+    export.ExportPiece: lambda maker, _fields: {"content": maker.octets(100)},
     access.FetchRequest: _fetch,
     access_requests.AccessRequest: _request,
     audit.AuditQuestion: _asked,

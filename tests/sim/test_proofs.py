@@ -29,7 +29,8 @@ async def shared(cluster: Cluster, someone: Someone) -> GrantId:
 
 async def proof(someone: Someone, grant: GrantId) -> tuple[bytes, Shown]:
     [record] = someone.wallet.records()
-    return await someone.patient.proofs.portable(record, [grant])
+    [proven] = await someone.patient.proofs.portable(record, [grant])
+    return proven
 
 
 def test_a_grant_is_proven_live_and_then_revoked_to_whoever_has_the_genesis_file() -> None:

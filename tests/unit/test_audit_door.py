@@ -7,13 +7,13 @@ import trio
 from msgspec.structs import replace
 
 from node.adapters import InlineOffload
-from node.records.audit_door import HEAD, QUESTION, AuditDoor
+from node.records.audit_door import QUESTION, AuditDoor
 from node.records.audit_log import Asked
 from protocol import limits
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
 from protocol.audit_map import FlawedLog, LogHead, verify_listing
 from protocol.codec import decode, encode
-from protocol.keys import SigningKey, verify
+from protocol.keys import SigningKey
 from protocol.messages.audit import (
     AuditHeadBody,
     AuditProof,
@@ -22,6 +22,7 @@ from protocol.messages.audit import (
     Nonce,
     NonceRequest,
     decode_audit_reply,
+    open_head,
 )
 from protocol.transactions import AuditHead, TokenId
 from tests.clinic_world import IDS, Clinic, Record, World, issue
@@ -106,8 +107,7 @@ async def test_an_owner_gets_the_records_of_her_tokens_with_the_clinics_signed_h
     assert sequences(await ask(world, (ANN, ann.token), after=1)) == [2, 3]
     assert sequences(await ask(world, (ANN, ann.token), (BOB, bob.token))) == [1, 2, 3, 4]
     assert reply is not None
-    assert verify(IDS[0], HEAD, NETWORK, reply.head.body, reply.head.signature)
-    body = decode(AuditHeadBody, reply.head.body, limit=limits.KIB)
+    body = open_head(reply.head, IDS[0], NETWORK)
     audit = world.clinics[0].audit
     assert (body.server, body.sequence, body.head) == (IDS[0], 4, audit.map.root)
     assert reply.shown is not None

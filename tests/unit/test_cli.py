@@ -71,8 +71,17 @@ def test_hints_name_the_same_node_again(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     found = {" ".join(path) for path, _ in leaves(chartmesh)}
-    wanted = ["init", "daemon", "start", "stop", "status", "doctor", "peers", "version"]
-    wanted += ["completion", "open", "demo", "bench", "service unit", "config show", "config check"]
+    wanted = ["init", "daemon", "start", "stop", "status", "doctor", "peers", "version", "verify"]
+    wanted += [
+        "verify",
+        "completion",
+        "open",
+        "demo",
+        "bench",
+        "service unit",
+        "config show",
+        "config check",
+    ]
     wanted += [f"network {name}" for name in ("create", "join", "members", "invite", "evidence")]
     wanted += [f"network {name}" for name in ("approve", "suspend", "remove")]
     wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill", "export")]
@@ -86,7 +95,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
     wanted += [f"my {name}" for name in ("lost-phone", "recover", "give", "take", "erase", "erasures")]
-    wanted += [f"my {name}" for name in ("requests", "approve", "decline", "share-all")]
+    wanted += [f"my {name}" for name in ("requests", "approve", "decline", "share-all", "export")]
     assert found == set(wanted)
     assert all(command.help for _, command in leaves(chartmesh))
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.files import Incoming, RecordFile, safe_name
+from cli.files import Incoming, RecordFile
 from protocol import limits
 from protocol.errors import ChartmeshError, Code
+from protocol.records import safe_name
 
 TOKEN = "ab" * 32
 
