@@ -22,6 +22,7 @@ class Net:
         self.transports: dict[PublicKey, MemoryTransport] = {}
         self.down: set[PublicKey] = set()
         self.tampers: dict[PublicKey, Tamper] = {}
+        self.delays_s: dict[PublicKey, float] = {}  # before each frame of a server
         self.sent: list[tuple[PublicKey, bytes]] = []
         self.dropped: list[tuple[PublicKey, Exception]] = []
         self.on_sent: Callable[[PublicKey, bytes], None] = lambda server, frame: None
@@ -106,6 +107,7 @@ class _ServerEnd:
     async def send(self, frame: bytes) -> None:
         self._net.on_sent(self.server, frame)
         self._net.sent.append((self.server, frame))
+        await trio.sleep(self._net.delays_s.get(self.server, 0))
         tamper = self._net.tampers.get(self.server)
         tampered = frame if tamper is None else tamper(frame)
         if tampered is None or self.server in self._net.down:

@@ -72,6 +72,8 @@ class FetchRun:
 
     def __init__(self, ask: FetchAsk, write: Write) -> None:
         self.ask, self.write = ask, write
+        self.slow: set[PublicKey] = set()
+        self.is_patient = True  # with the source that is asked now: no other might be faster
         self._opener: Opener | None = None
         if ask.content is not None and ask.content_key is not None:
             self._opener = Opener(ask.content, ask.content_key)

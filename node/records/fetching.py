@@ -1,8 +1,9 @@
 """Fetching a record: holders are asked one after the other, and nothing they send is believed.
 
 Each chunk is verified against the token's root and decrypted before it is handed on, in order; a holder
-that fails or lies is followed by the next from the same chunk on. In the end the whole is compared with
-the token's commitment. Clinics sign as grantees under their identity key, owners under their owner key.
+that fails, lies or is slow is followed by the next from the same chunk on. In the end the whole is compared
+with the token's commitment. Clinics sign as grantees under their identity key, owners under their owner
+key.
 """
 
 import logging
@@ -14,12 +15,13 @@ import trio
 from node.ports import Clock, Offload, Stream, StreamHandler, Transport
 from node.records.fetch_run import REFUSAL, FetchAsk, Fetched, FetchRun, RefusedMidway, Write
 from node.records.loopback import LoopbackStream
+from node.records.patience import patience, paused
 from node.records.runs import receive_runs
 from protocol import limits
 from protocol.access import sign_fetch
 from protocol.blocks import NetworkId
 from protocol.codec import encode
-from protocol.errors import ChartmeshError, Malformed, ProtocolError, TransportError
+from protocol.errors import ChartmeshError, Malformed, ProtocolError, TooSlow, TransportError
 from protocol.keys import PublicKey
 from protocol.messages.blob import (
     FetchCall,
@@ -62,6 +64,7 @@ class Fetcher:
         while True:
             before = run.next_chunk
             for peer in list(remaining):
+                run.is_patient = not set(remaining) - run.slow - {peer}
                 if not await self._try(peer, run):
                     remaining.remove(peer)
                 if run.is_complete:
@@ -92,6 +95,10 @@ class Fetcher:
                 with trio.CancelScope(deadline=trio.current_time() + limits.WRITE_S, shield=True):
                     await stream.aclose()
         match error:
+            case TooSlow():
+                _log.info("%s is slow: %s", peer.hex()[:12], error)
+                run.slow.add(peer)
+                return True
             case None | TransportError():
                 return error is not None
             case ProtocolError():
@@ -115,7 +122,8 @@ class Fetcher:
                     run.refused(stream.peer, raw)
                 case Serve(content, sequence):
                     run.served(stream.peer, content, sequence)
-                    await receive_runs(stream, request.chunk_count, self._take(run))
+                    with patience(is_endless=run.is_patient) as scope:
+                        await receive_runs(stream, request.chunk_count, self._take(run, scope))
                 case _:
                     raise Malformed("a fetch was answered with something else")
         except RefusedMidway:
@@ -124,14 +132,16 @@ class Fetcher:
             return error
         return None
 
-    def _take(self, run: FetchRun) -> Callable[[Sequence[bytes]], Awaitable[None]]:
+    def _take(self, run: FetchRun, scope: trio.CancelScope) -> Callable[[Sequence[bytes]], Awaitable[None]]:
         async def take(frames: Sequence[bytes]) -> None:
-            pieces, error = await self._offload.run(lambda: run.open(frames))
-            for piece in pieces:
-                if piece:
-                    await run.write(piece)
+            with paused(scope):
+                pieces, error = await self._offload.run(lambda: run.open(frames))
+                for piece in pieces:
+                    if piece:
+                        await run.write(piece)
             if error is not None:
                 raise error
+            scope.deadline += sum(map(len, frames)) / limits.FETCH_BYTES_PER_S_MIN
 
         return take
 

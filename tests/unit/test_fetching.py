@@ -289,3 +289,67 @@ async def test_memory_stays_flat_however_long_the_record(world: World) -> None:
     await world.clinics[1].fetcher.fetch(record.ask(given), [IDS[0]], write)
     assert len(waiting) == record.content.chunks
     assert max(waiting) <= 4 * limits.RUN_CHUNKS
+
+
+async def test_a_slow_holder_is_left_for_another_and_the_rest_comes_from_that(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    record, given = await shared(world, copies=(2,))
+    world.net.delays_s[IDS[0]] = 2.0
+    began_s = trio.current_time()
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert content == record.plaintext
+    assert fetched.source == IDS[2]
+    slow = asked_chunks(world, 0)
+    assert 0 < len(slow) < record.content.chunks // 2
+    assert asked_chunks(world, 2)[-1] == record.content.chunks - 1
+    assert trio.current_time() - began_s < record.content.chunks * 2.0 / 2
+
+
+async def test_where_all_are_slow_the_record_comes_all_the_same(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    record, given = await shared(world, copies=(2,))
+    world.net.delays_s.update({IDS[0]: 1.5, IDS[2]: 1.6})
+    _, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert content == record.plaintext
+    # Each was asked once: two who are slow do not take turns.
+    first, rest = asked_chunks(world, 0), asked_chunks(world, 2)
+    assert first == list(range(len(first)))
+    assert rest == list(range(rest[0], record.content.chunks))
+    assert rest[0] <= len(first)
+
+
+async def test_a_long_record_of_a_holder_that_is_fast_enough_comes_from_it_alone(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    record, given = await shared(world, 2 * SIZE, copies=(2,))
+    delay_s = 0.8 * limits.CHUNK_BYTES / limits.FETCH_BYTES_PER_S_MIN
+    world.net.delays_s[IDS[0]] = delay_s
+    assert record.content.chunks * delay_s > limits.FETCH_PATIENCE_S
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
+    assert (content, fetched.source) == (record.plaintext, IDS[0])
+    assert asked_chunks(world, 2) == []
+
+
+async def test_a_source_that_trickles_is_kept_where_it_is_the_only_one(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    record, given = await shared(world, 4 * limits.CHUNK_BYTES)
+    world.net.delays_s[IDS[0]] = limits.FETCH_PATIENCE_S + 1
+    fetched, content = await fetch(world.clinics[1], record.ask(given), 0)
+    assert (content, fetched.source) == (record.plaintext, IDS[0])
+
+
+async def test_a_reader_that_pauses_does_not_lose_its_source(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    record, given = await shared(world, copies=(2,))
+
+    async def write(piece: bytes) -> None:
+        await trio.sleep(3 * limits.FETCH_PATIENCE_S)
+
+    sources = [IDS[0], IDS[2]]
+    fetched = await world.clinics[1].fetcher.fetch(record.ask(given), sources, write)
+    assert fetched.source == IDS[0]
+    assert asked_chunks(world, 2) == []
