@@ -13,6 +13,7 @@ from node.web.door import PageDoor
 from protocol import control
 from tests.control_world import STATUS, Answer, Script
 
+PATIENCE_S = 60.0  # with a page that draws pictures, on a machine that has other work
 TOKEN, GRANT = "ab" * 32, "cd" * 32
 CLINIC_A, CLINIC_B = "02" * 33, "03" * 33
 TITLE = "Blood <b>count</b> & more"
@@ -121,6 +122,6 @@ async def open_world(
     async with trio.open_nursery() as nursery:
         await nursery.start(door.run)
         base = (await door.open()).url.rsplit("/", 2)[0]
-        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, follow_redirects=True, trust_env=False) as client:
             yield World(door, script, client, base)
         nursery.cancel_scope.cancel()
