@@ -5,13 +5,13 @@ import logging
 import trio
 
 from node.light.clinics import Clinics
-from node.light.headers import PROTOCOL, LightChain
+from node.light.headers import FRESH_WAIT_S, PROTOCOL, LightChain
 from node.ports import Store, TaskStatus
 from node.store import layout
 from protocol import limits
 from protocol.blocks import Genesis, Header, Member
 from protocol.codec import Wire, decode, encode
-from protocol.errors import Malformed, ProtocolError
+from protocol.errors import Code, Malformed, ProtocolError, UserError
 from protocol.keys import PublicKey
 from protocol.messages.light import RollReply, RollRequest
 from protocol.roll import active_members, verify_roll
@@ -72,6 +72,24 @@ class Members:
                 _log.warning("%s did not prove who is a member: %s", peer.hex()[:12], error)
         return ()
 
+    async def require(self) -> tuple[MemberState, ...]:
+        """As `refresh`, again and again for a while.
+
+        Raises:
+            UserError: STALE, where no clinic proved it in that time.
+        """
+        with trio.move_on_after(FRESH_WAIT_S):
+            while True:
+                states = await self.refresh()
+                if states:
+                    return states
+                await self._chain.wait_advanced()
+        raise UserError(
+            "no clinic proves who is a member",
+            "check the network, and try again in a minute",
+            code=Code.STALE,
+        )
+
     def _take(self, header: Header, states: tuple[MemberState, ...]) -> None:
         """Raises Malformed: not of the present."""
         if not self._chain.is_recent(header):
@@ -89,13 +107,20 @@ async def ask_roll(
 ) -> tuple[Header, tuple[MemberState, ...]]:
     """The members after the block of a header that `chain` holds, as `peer` proves them.
 
+    A clinic that is behind would leave out who was admitted since: so the roll is of no earlier height than
+    `chain` had when it was asked.
+
     Raises:
-        ProtocolError, trio.TooSlowError: it does not, or only of a height that is not known here.
+        ProtocolError, trio.TooSlowError: it does not, or only of an earlier height, or of one whose header
+            is not known here.
     """
+    known = chain.height
     raw = await clinics.call(peer, PROTOCOL, encode(RollRequest()))
     if raw is None:
         raise Malformed("no answer")
     reply = decode(RollReply, raw, limit=limits.LIGHT_REPLY_BYTES_MAX)
+    if reply.height < known:
+        raise Malformed("a roll of an earlier height than was final here")
     with trio.fail_after(limits.REQUEST_S):
         await chain.wait_height(reply.height)
     header = chain.header(reply.height)

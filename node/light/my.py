@@ -148,11 +148,11 @@ class My:
         """The clinic called `name`; where none is known by it, as a clinic that answers proves it.
 
         Raises:
-            UserError: USAGE: no clinic is called so. STALE: no clinic shows a fresh final block.
+            UserError: USAGE: no clinic is called so. STALE: no clinic proves who is a member now.
         """
         if not any(member.name == name for member in self._clinics.members):
             await self._chain.require_fresh()
-            await self._members.refresh()
+            await self._members.require()
         return self._clinics.named(name)
 
     async def share(self, request: MyShare) -> MyShareResult:
@@ -175,7 +175,7 @@ class My:
 
         Raises:
             UserError: PURPOSE: no code of a purpose. DURATION: longer than a grant may last. And as
-                `Clinics.named` does.
+                `_named` does.
         """
         for purpose in purposes:
             purpose_code(purpose)
@@ -187,7 +187,7 @@ class My:
                 code=Code.DURATION,
             )
         await self._members.refresh()
-        return self._clinics.named(clinic)
+        return await self._named(clinic)
 
     async def shares(self) -> MySharesResult:
         """Every grant ever given, those that end last first, and what is shared as it comes."""

@@ -118,8 +118,8 @@ def test_a_configured_clinic_that_is_no_member_is_left_once_that_is_proven() -> 
 class OldRoll(Gateway):
     """Shows the roll that it was asked for first, for ever."""
 
-    first: ClassVar[list[RollReply]] = []
-    times: ClassVar[list[int]] = []
+    first: ClassVar[list[RollReply]]
+    times: ClassVar[list[int]]
 
     def _roll(self) -> RollReply:
         if self._server != self._ledger.genesis.members[0].id_key:
@@ -129,9 +129,21 @@ class OldRoll(Gateway):
         return self.first[0]
 
 
+def old_roll() -> type[OldRoll]:
+    """A kind of its own, that was never asked."""
+
+    class Fresh(OldRoll):
+        first: ClassVar[list[RollReply]] = []
+        times: ClassVar[list[int]] = []
+
+    return Fresh
+
+
 def test_a_clinic_that_shows_who_was_a_member_once_is_not_believed() -> None:
+    liar = old_roll()
+
     class Node(LedgerClinic):
-        gateway_type = OldRoll
+        gateway_type = liar
 
     async def story(changing: Changing) -> None:
         n0, _, _, _, n4, _ = changing.nodes
@@ -141,13 +153,40 @@ def test_a_clinic_that_shows_who_was_a_member_once_is_not_believed() -> None:
             await until(lambda: meets(someone, n0))
             someone.clinics.prefer(n0.identity)
             await someone.patient.members.refresh()
-            assert OldRoll.first, "the liar was not asked"
+            assert liar.first, "the liar was not asked"
             await changing.admit(n4)
             await trio.sleep(2 * someone.chain.limits.max_stale_default_ms / limits.SECOND_MS)
-            asked = len(OldRoll.times)
+            asked = len(liar.times)
             someone.clinics.prefer(n0.identity)
             assert await someone.patient.members.refresh()
-            assert len(OldRoll.times) > asked, "the liar was not asked again"
+            assert len(liar.times) > asked, "the liar was not asked again"
+            assert n4.name in [one.name for one in someone.clinics.members]
+            running.cancel_scope.cancel()
+
+    play(story, build=Node)
+
+
+def test_a_clinic_that_is_behind_does_not_leave_out_who_came_since() -> None:
+    liar = old_roll()
+
+    class Node(LedgerClinic):
+        gateway_type = liar
+
+    async def story(changing: Changing) -> None:
+        n0, _, _, _, n4, _ = changing.nodes
+        someone = someone_new(changing.cluster, changing.network)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(lambda: meets(someone, n0) and someone.chain.is_fresh())
+            someone.clinics.prefer(n0.identity)
+            await someone.patient.members.refresh()
+            height = await changing.admit(n4)
+            # The client has the admission's header; the clinic it asks has not got so far, and is not old.
+            await until(lambda: someone.chain.height >= height)
+            assert someone.chain.is_recent(someone.chain.head.header)
+            someone.clinics.prefer(n0.identity)
+            assert await someone.patient.members.refresh()
+            assert len(liar.times) > 1, "the clinic that is behind was not asked again"
             assert n4.name in [one.name for one in someone.clinics.members]
             running.cancel_scope.cancel()
 
