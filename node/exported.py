@@ -219,37 +219,37 @@ def _log(one: ShownLog) -> VerifiedLog:
 
 def describe(result: VerifyResult) -> None:
     """What a file proves, in lines for people."""
-    print(f"proven as of {result.as_of}, under the genesis file of network {result.network[:12]}")
+    _say(f"proven as of {result.as_of}, under the genesis file of network {result.network[:12]}")
     for record in result.records:
         _describe_record(record)
     for access in result.accesses:
         proof = ", ".join(["signed"] * access.is_proven + ["posted"] * access.is_posted)
         who = access.member_name or access.member[:12]
-        who = who if who == OWNER else f"{shown(access.user)} of {who}"
-        print(
+        who = who if who == OWNER else f"{access.user} of {who}"
+        _say(
             f"{access.time}  {access.token[:12]}  {who}, {access.purpose}, "
             f"{access.outcome} by {access.server_name or access.server[:12]}: {proof or 'its word alone'}"
         )
     for log in result.logs:
-        print(f"accesses at {log.name}: {LOG_WORDS[log.state]}")
+        _say(f"accesses at {log.name}: {LOG_WORDS[log.state]}")
 
 
 def _describe_record(one: VerifiedRecord) -> None:
     content = f"sha256 {one.sha256}" if one.sha256 else "its content is not in the file"
-    print(f"{one.token[:12]}  issued by {one.issuer_name or one.issuer[:12]}, {one.bytes} bytes, {content}")
-    print(f"  called {shown(one.title)!r}, {one.kind}, of {one.added}: by its owner's word")
+    _say(f"{one.token[:12]}  issued by {one.issuer_name or one.issuer[:12]}, {one.bytes} bytes, {content}")
+    _say(f"  called {one.title!r}, {one.kind}, of {one.added}: by its owner's word")
     if one.path:
-        print(f"  saved to {one.path}")
+        _say(f"  saved to {one.path}")
     for consent in one.consents:
         who = consent.grantee_name or consent.grantee[:12]
-        print(
+        _say(
             f"  consent {consent.grant[:12]}: {who}, {', '.join(consent.purposes)}, "
             f"{consent.not_before} to {consent.not_after}: {consent.standing}"
         )
     if not one.are_all:
-        print("  the ledger counts other consents under the same keys: they are not in the file")
+        _say("  the ledger counts other consents under the same keys: they are not in the file")
 
 
-def shown(text: str) -> str:
-    """Text of others, without what a terminal would obey."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+def _say(line: str) -> None:
+    """One line, without what a terminal would obey: much of it is text of others."""
+    print("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))

@@ -5,6 +5,7 @@ Sections go in one by one, in the order of the file, and nothing that comes out 
 
 import hashlib
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from protocol import limits
 from protocol.audit import AuditEvent, AuditRecord
@@ -205,6 +206,15 @@ class ContentCheck:
         return self._hash.digest()
 
 
+class _Part(Enum):
+    """Where in a file the next section is: after its start, the head, the members, the end."""
+
+    START = auto()
+    RECORDS = auto()
+    LOGS = auto()
+    OVER = auto()
+
+
 class ExportVerifier:
     """Takes the sections of one file. After an error it is of no more use."""
 
@@ -212,7 +222,8 @@ class ExportVerifier:
         self._genesis, self._now_ms = genesis, now_ms
         self._network = network_id(genesis)
         self._written = ExportWriter()
-        self._head: ExportHead | None = None
+        self._part = _Part.START
+        self._head = ExportHead(self._network, 0, 0)
         self._time_ms = 0
         self._members: dict[PublicKey, MemberState] = {}
         self._records: dict[TokenId, ShownRecord] = {}
@@ -220,7 +231,6 @@ class ExportVerifier:
         self._told: set[tuple[PublicKey, TokenId]] = set()
         self._logs: dict[PublicKey, ShownLog] = {}
         self._accesses: list[ShownAccess] = []
-        self._is_over = False
 
     def take(self, raw: bytes) -> Section:
         """The next section, verified as far as it can be alone.
@@ -239,7 +249,7 @@ class ExportVerifier:
 
     def finish(self) -> ShownExport:
         """What all of the file proves. Raises UserError EXPORT: it is cut short."""
-        if not self._is_over or self._head is None:
+        if self._part is not _Part.OVER:
             raise _damaged("the file is cut short")
         tokens = set(self._records)
         for key, log in self._logs.items():
@@ -256,24 +266,20 @@ class ExportVerifier:
 
     def _take(self, section: Section, hashed: ExportHash) -> None:
         match section:
-            case ExportHead() if self._head is None:
+            case ExportHead() if self._part is _Part.START:
                 self._take_head(section)
             case ExportPiece(content) if self._content is not None:
                 self._take_piece(self._content, content)
-            case ExportRecord() if self._is_between() and not self._members:
+            case ExportRecord() if self._part is _Part.RECORDS and self._content is None:
                 self._take_record(section)
-            case ExportMembers() if self._is_between() and not self._members:
+            case ExportMembers() if self._part is _Part.RECORDS and self._content is None:
                 self._take_members(section)
-            case ExportLog() if self._is_between() and self._members:
+            case ExportLog() if self._part is _Part.LOGS:
                 self._take_log(section)
-            case ExportEnd(signatures) if self._is_between() and self._members:
+            case ExportEnd(signatures) if self._part is _Part.LOGS:
                 self._take_end(signatures, hashed)
             case _:
                 raise Malformed("a section is not where it should be")
-
-    def _is_between(self) -> bool:
-        """Whether the file has begun, is not over, and no content is to come first."""
-        return self._head is not None and self._content is None and not self._is_over
 
     def _take_head(self, head: ExportHead) -> None:
         if head.network != self._network:
@@ -282,14 +288,14 @@ class ExportVerifier:
                 "name the genesis file of the network that the records are in",
                 code=Code.WRONG_NETWORK,
             )
-        self._head = head
+        self._head, self._part = head, _Part.RECORDS
 
     def _take_members(self, section: ExportMembers) -> None:
         header = section.route.header
         verify_route(section.route, genesis_committee(self._genesis))
         if header.time_ms > self._now_ms + self._genesis.limits.tolerance_ms:
             raise RemoteProtocolError("a header from a later time than the clock's")
-        self._time_ms = header.time_ms
+        self._time_ms, self._part = header.time_ms, _Part.LOGS
         self._members = {one.id_key: one for one in verify_roll(header, section.roll)}
         self._logs = {
             key: ShownLog(one, is_posted=bool(one.audit_sequence))
@@ -322,14 +328,13 @@ class ExportVerifier:
         self._told |= pairs
 
     def _take_end(self, signatures: tuple[bytes, ...], hashed: ExportHash) -> None:
-        assert self._head is not None
         owners = [record.state.owner_key for record in self._records.values()]
         if not 1 <= len(owners) == len(signatures) == self._head.records:
             raise Malformed("the file has more or fewer records than it should")
         for owner, signature in zip(owners, signatures, strict=True):
             if not is_signed(hashed, owner, signature, self._network):
                 raise Malformed("it was changed after the owner of its records signed it")
-        self._is_over = True
+        self._part = _Part.OVER
 
 
 def _damaged(what: str) -> UserError:
