@@ -15,6 +15,7 @@ from cli.requests import approve, decline, requests
 from cli.settings import Settings, pass_settings, starting_options
 from cli.share import share, share_all, shares, stop
 from cli.sharing import MY_RECORD, reader
+from cli.study_files import check_part, part_options, show_files
 from cli.values import rows_option
 from cli.wallet import lost_phone, recover
 from protocol import exits, limits
@@ -108,13 +109,19 @@ def records(settings: Settings, person: str | None) -> None:
 @click.option(
     "-o", "--output", default=".", metavar="FILE|DIR|-", help="Where to save; - is the standard output."
 )
+@part_options
 @click.argument("identity", metavar="ID", type=MY_RECORD)
 @pass_settings
-def record(settings: Settings, output: str, identity: str) -> None:
+def record(settings: Settings, output: str, file: str | None, is_index: bool, identity: str) -> None:
     """Save one of your records."""
     check_output(settings, output, 1)
+    check_part(file, is_index=is_index, output=output, count=1)
     ensure_running(settings)
-    receive(settings, MyRecord(id=identity), output)
+    request = MyRecord(id=identity, file=file, is_index=is_index)
+    if is_index:
+        show_files(settings, request)
+    else:
+        receive(settings, request, output, is_part=file is not None)
 
 
 @my.command()

@@ -24,9 +24,11 @@ def check_output(settings: Settings, output: str, count: int) -> None:
         raise click.UsageError("-o - is for one record, without --json")
 
 
-def receive(settings: Settings, request: Ask[RecordGetResult], output: str) -> None:
-    """Gets one record into a directory, a file or the standard output, and says so. In a directory, a study
-    becomes a folder of its files.
+def receive(
+    settings: Settings, request: Ask[RecordGetResult], output: str, *, is_part: bool = False
+) -> None:
+    """Gets one record, or a part of one, into a directory, a file or the standard output, and says so. In a
+    directory, a whole study becomes a folder of its files.
 
     Raises:
         ChartmeshError: the daemon's; nothing is left behind then.
@@ -49,7 +51,7 @@ def receive(settings: Settings, request: Ask[RecordGetResult], output: str) -> N
             )
         path = (target / safe_name(result.token, result.name) if target.is_dir() else target).absolute()
         incoming.keep(path)
-    if target.is_dir():
+    if target.is_dir() and not is_part:
         unpack(path)
     result = replace(result, path=str(path))
     if settings.is_json:

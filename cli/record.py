@@ -13,6 +13,7 @@ from cli.receive import check_output, receive
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from cli.structure import Source, examine_all
 from cli.studies import StudyFolder
+from cli.study_files import check_part, part_options, show_files
 from cli.values import IdParam, parse_purpose, rows_option, since_option
 from protocol import exits
 from protocol.control import (
@@ -178,6 +179,7 @@ def show(settings: Settings, identity: str) -> None:
 @click.option(
     "-o", "--output", default=".", metavar="DIR|-", help="Where to save; - is the standard output."
 )
+@part_options
 @click.option("--grant", type=ANY_PATH, hidden=True, help="Present the grant body in this file.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...", type=RECORD)
 @pass_settings
@@ -186,18 +188,26 @@ def get(
     purpose: str | None,
     user: str | None,
     output: str,
+    file: str | None,
+    is_index: bool,
     grant: Path | None,
     ids: tuple[str, ...],
 ) -> None:
     """Get records that this clinic may read. Each access is told to the patient."""
     check_output(settings, output, len(ids))
+    check_part(file, is_index=is_index, output=output, count=len(ids))
     code = parse_purpose(purpose)
     body = None if grant is None else _grant_body(grant)
     reader = user or _terminal_user()
     for done, identity in enumerate(ids):
-        request = RecordGet(id=identity, purpose=code, user=reader, grant=body)
+        request = RecordGet(
+            id=identity, purpose=code, user=reader, grant=body, file=file, is_index=is_index
+        )
+        if is_index:
+            show_files(settings, request)
+            return
         try:
-            receive(settings, request, output)
+            receive(settings, request, output, is_part=file is not None)
         except ChartmeshError as error:
             if done == 0:
                 raise

@@ -166,7 +166,7 @@ class Opener:
         self._secrets = _secrets(content, key)
         self._content = content
         self._pieces = merkle.TreeBuilder()
-        self.index = 0
+        self.index, self.stop = 0, content.chunks
 
     def open(self, ciphertext: bytes, path: Sequence[bytes]) -> bytes:
         """The plaintext of the next chunk, verified against the root first; b"" for padding.
@@ -193,6 +193,33 @@ class Opener:
         commitment = self._secrets.plaintext_commitment(self._pieces.root())
         if not hmac.compare_digest(commitment, self._content.plaintext_commitment):
             raise Malformed("record is not the one its token commits to")
+
+
+class RangeOpener:
+    """Opens the bytes from `start` to `end` of a record, from the chunks `index` to `stop` that cover them.
+
+    Each chunk is verified against the root; only a whole record can be held against the commitment.
+    """
+
+    def __init__(self, content: Content, key: bytes, start: int, end: int) -> None:
+        """Raises Malformed: not well formed, not its key, or no range of the record."""
+        self._secrets = _secrets(content, key)
+        if not 0 <= start < end <= content.length:
+            raise Malformed("a range that the record does not have")
+        self._content, self._start, self._end = content, start, end
+        self.index, self.stop = start // PIECE_BYTES, -(-end // PIECE_BYTES)
+
+    def open(self, ciphertext: bytes, path: Sequence[bytes]) -> bytes:
+        """What of the range is in the next chunk. Raises Malformed as `Opener.open` does."""
+        piece = _open_verified(self._content, self._secrets, self.index, ciphertext, path)
+        first = self.index * PIECE_BYTES
+        self.index += 1
+        return piece[max(0, self._start - first) : self._end - first]
+
+    def finish(self) -> None:
+        """Raises Malformed unless every chunk of the range was opened."""
+        if self.index != self.stop:
+            raise Malformed("a range is cut short")
 
 
 def verify_chunk(content: Content, index: int, ciphertext: bytes, path: Sequence[bytes]) -> bool:

@@ -55,6 +55,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.PatientShow(name="p", rows=5),
     control.RecordShow(id="abcdef"),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", grant="00ff"),
+    control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", file="a/IM1", is_index=True),
     control.AccessAsk(
         patient="CM1ABC", tokens=(TOKEN,), purposes=("TREAT",), for_ms=1, stands_ms=1, renew=TOKEN
     ),

@@ -14,6 +14,7 @@ from node.light.who import UNREACHED, Who
 from node.ports import Clock
 from node.records.fetch_run import FetchAsk, Write
 from node.records.fetching import Fetcher
+from node.records.study_parts import fetch_wanted
 from protocol import limits
 from protocol.amendments import Amendment, Version, amendments
 from protocol.audit_map import LogFlaw
@@ -113,7 +114,8 @@ class My:
         return MyRecordsResult(records=tuple(items))
 
     async def record(self, request: MyRecord, write: Write) -> RecordGetResult:
-        """Opens a record with its owner key, from any clinic that holds it; `write` takes the plaintext."""
+        """Opens a record, or a file of a study, with its owner key, from any clinic that holds it; `write`
+        takes the plaintext."""
         await self.known()
         record = self._wallet.record(request.id)
         opened = self._wallet.open(record)
@@ -126,14 +128,21 @@ class My:
             purpose=OWNER_PURPOSE,
             user=OWNER,
         )
-        fetched = await self._fetcher.fetch(ask, self._clinics.reachable(), write)
+        fetched = await fetch_wanted(
+            self._fetcher,
+            ask,
+            self._clinics.reachable(),
+            write,
+            file=request.file,
+            is_index=request.is_index,
+        )
         return RecordGetResult(
             token=record.token.hex(),
             bytes=fetched.length,
             sha256=fetched.sha256.hex(),
             audit_id=f"{fetched.source.hex()}/{fetched.audit_sequence}",
-            name=opened.label.file_name,
-            media=opened.label.type,
+            name=request.file or opened.label.file_name,
+            media="" if request.file or request.is_index else opened.label.type,
             source=fetched.source.hex(),
         )
 

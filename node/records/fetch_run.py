@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.access import FetchRequest
-from protocol.blobs import Opener
+from protocol.blobs import Opener, RangeOpener
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, Malformed, Refused, TransportError
 from protocol.keys import PublicKey, SigningKey
@@ -24,7 +24,8 @@ class FetchAsk:
     """What to fetch and in whose name. `grant_body` is empty for an owner.
 
     Without `content` or `content_key` nothing can be opened: the holders are asked all the same, since
-    only they refuse, and then nobody can tell what is missing here from what is refused there.
+    only they refuse, and then nobody can tell what is missing here from what is refused there. `span` are
+    the first byte and the one after the last, where only these are wanted.
     """
 
     token: TokenId
@@ -34,6 +35,7 @@ class FetchAsk:
     grant_body: bytes
     purpose: str
     user: str
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class SeenRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole record was handed on. `source` served the last chunk, under `audit_sequence` of its log."""
+    """All that was asked for was handed on. `source` served the last chunk, under `audit_sequence` of its
+    log."""
 
     source: PublicKey
     audit_sequence: int
@@ -74,10 +77,9 @@ class FetchRun:
         self.ask, self.write = ask, write
         self.slow: set[PublicKey] = set()
         self.is_patient = True  # with the source that is asked now: no other might be faster
-        self._opener: Opener | None = None
-        if ask.content is not None and ask.content_key is not None:
-            self._opener = Opener(ask.content, ask.content_key)
+        self._opener = _opener(ask)
         self._hasher = hashlib.sha256()
+        self._length = 0
         self._refusals: list[SeenRefusal] = []
         self._source: tuple[PublicKey, int] | None = None
 
@@ -87,12 +89,13 @@ class FetchRun:
 
     @property
     def is_complete(self) -> bool:
-        content = self.ask.content
-        return content is not None and self.next_chunk == content.chunks
+        return self._opener is not None and self._opener.index == self._opener.stop
 
     def request(self, server: PublicKey, nonce: bytes, time_ms: int) -> FetchRequest:
-        """For all chunks from the first that is missing on."""
+        """For all chunks that are wanted, from the first that is missing on."""
         chunks = 1 if self.ask.content is None else self.ask.content.chunks
+        if self._opener is not None:
+            chunks = self._opener.stop
         return FetchRequest(
             token=self.ask.token,
             grant_body=self.ask.grant_body,
@@ -133,18 +136,16 @@ class FetchRun:
             except Malformed as error:
                 return pieces, error
             self._hasher.update(pieces[-1])
+            self._length += len(pieces[-1])
         return pieces, None
 
     def finish(self) -> Fetched:
-        """Raises Malformed where the whole is not what the token commits to."""
+        """Raises Malformed where a whole record is not what the token commits to."""
         assert self._opener is not None
         assert self._source is not None
-        assert self.ask.content is not None
         self._opener.finish()
         source, sequence = self._source
-        return Fetched(
-            source, sequence, self.ask.content.length, self._hasher.digest(), tuple(self._refusals)
-        )
+        return Fetched(source, sequence, self._length, self._hasher.digest(), tuple(self._refusals))
 
     def failure(self) -> ChartmeshError:
         """Why nothing came, once nobody is left to ask."""
@@ -158,3 +159,12 @@ class FetchRun:
         return TransportError(
             "no clinic served the whole record", "try again, or tell the clinic that issued it"
         )
+
+
+def _opener(ask: FetchAsk) -> Opener | RangeOpener | None:
+    """None where nothing can be opened. Raises Malformed: not the key, or no range of the record."""
+    if ask.content is None or ask.content_key is None:
+        return None
+    if ask.span is None:
+        return Opener(ask.content, ask.content_key)
+    return RangeOpener(ask.content, ask.content_key, *ask.span)

@@ -15,11 +15,12 @@ from node.records.fetching import Fetcher
 from node.records.grants_inbox import GrantsInbox, HeldGrant
 from node.records.holders import placed
 from node.records.ids import find_token, whole_id
+from node.records.study_parts import fetch_wanted
 from node.records.vault import Vault
 from protocol import limits
 from protocol.control import RecordGet, RecordGetResult
 from protocol.errors import Code, UserError
-from protocol.grants import RecordLabel, SealedGrant
+from protocol.grants import RecordLabel
 from protocol.keys import PublicKey, SigningKey
 from protocol.purposes import covers, is_purpose
 from protocol.records import RecordType
@@ -54,12 +55,13 @@ class Reader:
         self._vault, self._fetcher, self._inbox, self._clock = vault, fetcher, inbox, clock
 
     async def get(self, request: RecordGet, exchange: Exchange) -> RecordGetResult:
-        """Fetches one record and writes its plaintext to `exchange`. Each refusal is told as progress,
-        with the hash of its bytes.
+        """Fetches one record, or a file of a study, and writes its plaintext to `exchange`. Each refusal is
+        told as progress, with the hash of its bytes.
 
         Raises:
             FetchRefused: all that were asked refused, or there is no such record.
-            Refused: no record's id begins like this. UserError: AMBIGUOUS_ID, PURPOSE or USAGE.
+            Refused: no record's id begins like this. UserError: AMBIGUOUS_ID, PURPOSE or USAGE. Malformed:
+                what its issuer made is no sound study.
             TransportError: nobody could be asked, or nobody had all of it.
         """
         if not is_purpose(request.purpose):
@@ -85,12 +87,19 @@ class Reader:
             purpose=request.purpose,
             user=request.user,
         )
-        return await self._fetch(ask, self._sources(token), opened, exchange)
+        label = None if opened is None else opened.label
+        return await self._fetch(ask, self._sources(token), request, label, exchange)
 
     async def _fetch(
-        self, ask: FetchAsk, sources: Sequence[PublicKey], opened: SealedGrant | None, exchange: Exchange
+        self,
+        ask: FetchAsk,
+        sources: Sequence[PublicKey],
+        request: RecordGet,
+        label: RecordLabel | None,
+        exchange: Exchange,
     ) -> RecordGetResult:
-        total = None if ask.content is None else ask.content.length
+        is_part = request.is_index or request.file is not None
+        total = None if ask.content is None or is_part else ask.content.length
         written = told = 0
 
         async def write(piece: bytes) -> None:
@@ -102,19 +111,20 @@ class Reader:
                 await exchange.progress("fetching", done=written, total=total)
 
         try:
-            fetched = await self._fetcher.fetch(ask, sources, write)
+            fetched = await fetch_wanted(
+                self._fetcher, ask, sources, write, file=request.file, is_index=request.is_index
+            )
         except FetchRefused as error:
             await self._tell(error.refusals, exchange)
             raise
         await self._tell(fetched.refusals, exchange)
-        label = None if opened is None else opened.label
         return RecordGetResult(
             token=ask.token.hex(),
             bytes=fetched.length,
             sha256=fetched.sha256.hex(),
             audit_id=str(fetched.audit_sequence),
-            name="" if label is None else label.file_name,
-            media="" if label is None else media_type(label),
+            name=request.file or ("" if label is None else label.file_name),
+            media="" if label is None or is_part else media_type(label),
             source=fetched.source.hex(),
         )
 

@@ -172,6 +172,7 @@ from protocol.control.results import (
     Progress,
     RecordAdded,
     RecordAddResult,
+    RecordFilesResult,
     RecordGetResult,
     RecordItem,
     RecordListResult,
@@ -181,6 +182,7 @@ from protocol.control.results import (
     RequestItem,
     StatusResult,
     StopResult,
+    StudyFileItem,
     TimelineItem,
 )
 from protocol.control.wallet import (
@@ -315,6 +317,7 @@ __all__ = [
     "RecordAdd",
     "RecordAddResult",
     "RecordAdded",
+    "RecordFilesResult",
     "RecordGet",
     "RecordGetResult",
     "RecordItem",
@@ -337,6 +340,7 @@ __all__ = [
     "StoreStatResult",
     "StoreVerify",
     "StoreVerifyResult",
+    "StudyFileItem",
     "TakeCodeResult",
     "TakeResult",
     "TimelineItem",

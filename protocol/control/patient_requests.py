@@ -16,6 +16,7 @@ from protocol.control.asking import (
     ReceiveCode,
     RequestKind,
     Rows,
+    StudyPath,
     Words,
 )
 from protocol.control.patient_results import (
@@ -57,9 +58,11 @@ class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records
 
 
 class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
-    """Answered with the plaintext, then the result."""
+    """Answered with the plaintext, then the result; `file` and `is_index` as in RecordGet."""
 
     id: Id
+    file: StudyPath | None = None
+    is_index: bool = False
 
 
 class MyExport(Ask[MyExportResult], frozen=True, kw_only=True, tag="my-export"):

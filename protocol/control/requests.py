@@ -21,6 +21,7 @@ from protocol.control.asking import (
     RecordType,
     RequestKind,
     Rows,
+    StudyPath,
     SuspendReason,
     User,
 )
@@ -107,12 +108,17 @@ class RecordShow(Ask[RecordShowResult], frozen=True, kw_only=True, tag="record-s
 
 
 class RecordGet(Ask[RecordGetResult], frozen=True, kw_only=True, tag="record-get"):
-    """Answered with the plaintext, then the result. `grant` presents that body, not one of ours."""
+    """Answered with the plaintext, then the result. `grant` presents that body, not one of ours.
+
+    Of a study `file` asks for one file alone, `is_index` for its head, which says what files there are.
+    """
 
     id: Id
     purpose: Purpose
     user: User
     grant: GrantBodyHex | None = None
+    file: StudyPath | None = None
+    is_index: bool = False
 
 
 class AccessAsk(Ask[AccessAskResult], frozen=True, kw_only=True, tag="access-ask"):

@@ -242,6 +242,25 @@ class RecordShowResult(Document, frozen=True, kw_only=True):
     copies: tuple[CopyItem, ...] = ()
 
 
+class StudyFileItem(Item, frozen=True, kw_only=True):
+    """A file of a study. `modality`, `series` and `instance` are DICOM's, empty for other files."""
+
+    path: str
+    bytes: int
+    sha256: str
+    modality: str = ""
+    series: str = ""
+    instance: str = ""
+
+
+class RecordFilesResult(Document, frozen=True, kw_only=True):
+    """What files a study has, made by the CLI from the head of its record."""
+
+    token: str
+    audit_id: str
+    files: tuple[StudyFileItem, ...]
+
+
 class RecordGetResult(Document, frozen=True, kw_only=True):
     """Follows the record's plaintext. `name` is a file name as its issuer gave it, not yet safe.
 

@@ -200,3 +200,68 @@ async def test_one_damaged_image_of_a_study_is_named(tmp_path: Path, chartmesh: 
     assert printed.error["code"] == "record-damaged"
     assert "series-1/IM0002" in printed.error["error"]
     assert script.asked == []
+
+
+async def test_one_file_of_a_study_is_saved_alone_and_its_index_shown(
+    tmp_path: Path, chartmesh: Run
+) -> None:
+    files = {"a/IM1": b"one image", "a/IM2": b"another", "letter.txt": b"words"}
+    content = packed(files)
+    asked: list[control.RecordGet] = []
+
+    async def get(request: control.RecordGet, exchange: Exchange) -> control.Document:
+        asked.append(request)
+        head = content[: head_length(content[:START_BYTES])]
+        part = head if request.is_index else files[request.file or ""]
+        await exchange.write_data(part)
+        digest = hashlib.sha256(part).hexdigest()
+        name = request.file or "knee"
+        return control.RecordGetResult(
+            token=TOKEN, bytes=len(part), sha256=digest, audit_id="a-7", name=name
+        )
+
+    async with serving(tmp_path, {control.RecordGet: get}):
+        table = await chartmesh(*GET, "--files")
+        listed = await chartmesh(*GET, "--files", "--json")
+        saved = await chartmesh(*GET, "--file", "a/IM2", "-o", str(tmp_path), "--json")
+        piped = await chartmesh(*GET, "--file", "letter.txt", "-o", "-")
+    assert [request.file for request in asked] == [None, None, "a/IM2", "letter.txt"]
+    assert [request.is_index for request in asked] == [True, True, False, False]
+    assert all(path in table.out for path in files)
+    assert listed.documents[0]["files"] == [
+        {
+            "path": path,
+            "bytes": len(raw),
+            "sha256": hashlib.sha256(raw).hexdigest(),
+            "modality": "",
+            "series": "",
+            "instance": "",
+        }
+        for path, raw in sorted(files.items())
+    ]
+    assert Path(saved.documents[0]["path"]) == tmp_path / f"{TOKEN[:12]}-IM2"
+    assert contents(tmp_path)[f"{TOKEN[:12]}-IM2"] == b"another"
+    assert piped.out == "words"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--files", "--file", "a"),
+        ("--file", ""),
+        ("--file", "x" * 256),
+        ("--files", "-o", "-"),
+        ("--files", TOKEN),
+        ("--file", "a", TOKEN),
+    ],
+)
+async def test_parts_of_records_that_do_not_go_together_are_refused(
+    chartmesh: Run, arguments: tuple[str, ...]
+) -> None:
+    assert (await chartmesh(*GET, *arguments)).status == 2
+
+
+async def test_what_is_no_index_is_not_shown_as_one(tmp_path: Path, chartmesh: Run) -> None:
+    async with serving(tmp_path, {control.RecordGet: giving(b"no head of a study")}):
+        shown = await chartmesh(*GET, "--files", "--json")
+    assert (shown.status, shown.error["code"]) == (1, "malformed")

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol import blobs, limits, merkle
-from protocol.blobs import PIECE_BYTES, Opener, Sealer
+from protocol.blobs import PIECE_BYTES, Opener, RangeOpener, Sealer
 from protocol.errors import LocalProtocolError, Malformed
 from protocol.keys import hkdf
 from protocol.transactions import Content
@@ -336,3 +336,48 @@ def test_a_resumed_record_whose_first_part_was_altered_is_refused() -> None:
         opener.finish()
     with pytest.raises(Malformed):
         opener.recall(b"")
+
+
+END = 3 * PIECE_BYTES + 100
+"""The length of a record of four chunks, the last with padding."""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "indexes"),
+    [
+        (0, 1, range(1)),
+        (PIECE_BYTES - 1, PIECE_BYTES, range(1)),
+        (PIECE_BYTES - 1, PIECE_BYTES + 1, range(2)),
+        (PIECE_BYTES, 2 * PIECE_BYTES, range(1, 2)),
+        (PIECE_BYTES + 5, 3 * PIECE_BYTES + 7, range(1, 4)),
+        (END - 1, END, range(3, 4)),
+        (0, END, range(4)),
+    ],
+)
+def test_a_range_is_opened_from_the_chunks_that_it_lies_in(start: int, end: int, indexes: range) -> None:
+    whole = record(END)
+    content, chunks, paths = seal(whole)
+    opener = RangeOpener(content, KEY, start, end)
+    assert range(opener.index, opener.stop) == indexes
+    assert b"".join(opener.open(chunks[index], paths[index]) for index in indexes) == whole[start:end]
+    opener.finish()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 5), (5, 5), (6, 5), (0, END + 1), (END, END + 1)])
+def test_a_range_that_the_record_does_not_have_is_refused(start: int, end: int) -> None:
+    content, _, _ = seal(record(END))
+    with pytest.raises(Malformed, match="range"):
+        RangeOpener(content, KEY, start, end)
+
+
+def test_a_range_is_no_way_around_the_root_the_key_or_the_order() -> None:
+    content, chunks, paths = seal(record(END))
+    with pytest.raises(Malformed):
+        RangeOpener(content, bytes(32), 0, END)
+    opener = RangeOpener(content, KEY, PIECE_BYTES, END)
+    for chunk, path in ((chunks[0], paths[0]), (chunks[2], paths[2]), (chunks[1], paths[2])):
+        with pytest.raises(Malformed):
+            opener.open(chunk, path)
+    opener.open(chunks[1], paths[1])
+    with pytest.raises(Malformed, match="cut short"):
+        opener.finish()
