@@ -131,8 +131,9 @@ class Exporter:
             purpose=OWNER_PURPOSE,
             user=OWNER,
         )
+        sources = self._clinics.holders_first(record.content, record.issuer, self._chain.limits.holders)
         try:
-            await self._fetcher.fetch(ask, self._clinics.reachable(), take)
+            await self._fetcher.fetch(ask, sources, take)
         except (Refused, TransportError):
             if has_begun:
                 raise

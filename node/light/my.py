@@ -131,7 +131,7 @@ class My:
         fetched = await fetch_wanted(
             self._fetcher,
             ask,
-            self._clinics.reachable(),
+            self._clinics.holders_first(record.content, record.issuer, self._chain.limits.holders),
             write,
             file=request.file,
             is_index=request.is_index,

@@ -172,3 +172,23 @@ def test_a_holder_that_dies_is_followed_by_another_within_a_file() -> None:
         assert later.source != result.source
 
     play(story)
+
+
+def test_an_owner_asks_the_holders_first_so_that_nobody_has_to_refuse_her() -> None:
+    """Each refusal stands in her list of accesses, and she would wonder at it."""
+
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        _, token = await shared(cluster, someone, STUDY)
+        other = outside(cluster, token)
+        for _ in range(4):
+            someone.clinics.prefer(other.identity)
+
+            async def drop(piece: bytes) -> None:
+                assert piece
+
+            await someone.my.record(MyRecord(id=token, file="letter"), drop)
+        await trio.sleep(5)
+        events = {entry.event for node in cluster.nodes for entry in entries(node)}
+        assert events == {AuditEvent.INTENT, AuditEvent.OUTCOME}
+
+    play(story)
