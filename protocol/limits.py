@@ -134,6 +134,7 @@ LOOK_BYTES_MAX = 32 * MIB  # of a record that is read out or drawn
 LOOKS_MAX = 2  # at the same time
 LOOK_S = 90.0
 STUDY_PICTURES_SHOWN = 8  # on one page
+STUDY_IMAGES_LISTED = 200  # by name, on one page
 PICTURE_PIXELS_MAX = 32 * 1024 * 1024
 PICTURE_SIDE_MAX = 1024  # of the picture of an image, in pixels
 PICTURE_BYTES_MAX = 4 * MIB

@@ -62,9 +62,7 @@ async def fetch_head(fetcher: Fetcher, ask: FetchAsk, sources: Sequence[PublicKe
     first = min(PIECE_BYTES, ask.content.length)
     fetched = await fetcher.fetch(replace(ask, span=(0, first)), sources, keep)
     if len(raw) < START_BYTES or not raw.startswith(MAGIC):
-        raise UserError(
-            "this record is no study: it is one file", "get it whole, without --file", code=Code.USAGE
-        )
+        raise UserError("this record is no study", "it is one file: get it whole", code=Code.USAGE)
     length = head_length(bytes(raw))
     if length > len(raw):
         fetched = await fetcher.fetch(replace(ask, span=(len(raw), length)), sources, keep)

@@ -1,8 +1,9 @@
 """A look into a record by the parsers' program: what it makes of bytes, or why it makes nothing of them."""
 
 import sys
+from base64 import b64encode
 from subprocess import DEVNULL, PIPE
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -19,6 +20,13 @@ class NotShown(Exception):
     """Nothing can be shown; why, as the rest of a sentence."""
 
 
+class Picture(NamedTuple):
+    """A PNG in base64, or why there is none."""
+
+    png: str
+    why: str
+
+
 class Viewer:
     """Runs a few looks at a time; each is a process of its own and ends with its answer."""
 
@@ -31,6 +39,13 @@ class Viewer:
         if made.startswith(_PNG):
             return made
         raise NotShown(_why(made))
+
+    async def drawn(self, image: bytes) -> Picture:
+        """As `picture`, for a page to show or to say why not."""
+        try:
+            return Picture(b64encode(await self.picture(image)).decode(), "")
+        except NotShown as error:
+            return Picture("", str(error))
 
     async def narrative(self, document: bytes) -> Narrative:
         """What a CDA document says. Raises NotShown."""

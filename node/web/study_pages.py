@@ -1,0 +1,115 @@
+"""The images of a study on the page: a small one with its pictures, of a large one each for itself."""
+
+from hashlib import sha256
+
+import trio
+from starlette.responses import Response
+
+from node.web.looking import Picture
+from node.web.visit import Visit
+from protocol import limits
+from protocol.control import MyRecord, MyRecordItem
+from protocol.errors import Code, Malformed, UserError
+from protocol.study import START_BYTES, Study, StudyFile, decode_head, head_length
+
+NOT_INDEXED = "it is not the file that the study's index names"
+
+
+async def content_of(visit: Visit, request: MyRecord, most: int) -> bytes:
+    """What answers `request`. Raises UserError LIMIT where that is more than `most` bytes."""
+    raw = bytearray()
+
+    async def keep(chunk: bytes) -> None:
+        raw.extend(chunk)
+        if len(raw) > most:
+            raise unreadable()
+
+    await visit.asking(request, keep)
+    return bytes(raw)
+
+
+def unreadable() -> UserError:
+    """What a page says of a record that it does not show."""
+    return UserError("this record cannot be read out on the page", "download the original", code=Code.LIMIT)
+
+
+async def read_study(visit: Visit, record: MyRecordItem) -> Response:
+    """One image of a study, where the address names it; else some with their pictures, or all by name."""
+    path = visit.query("file", limits.STUDY_PATH_CHARS_MAX)
+    if path:
+        request = MyRecord(id=record.token, file=path)
+        image = await content_of(visit, request, limits.LOOK_BYTES_MAX)
+        picture = await visit.place.viewer.drawn(image)
+        return visit.page("picture.html", record=record, picture=picture, path=path)
+    if record.size > limits.LOOK_BYTES_MAX:
+        return await _list_images(visit, record)
+    return await _show_pictures(
+        visit, record, await content_of(visit, MyRecord(id=record.token), record.size)
+    )
+
+
+async def _list_images(visit: Visit, record: MyRecordItem) -> Response:
+    """From the index alone: the record may have gigabytes."""
+    most = START_BYTES + limits.STUDY_INDEX_BYTES_MAX
+    try:
+        head = await content_of(visit, MyRecord(id=record.token, is_index=True), most)
+        study = decode_head(head)
+    except Malformed:
+        return _page(visit, record, None, {}, limits.STUDY_IMAGES_LISTED)
+    return _page(visit, record, study, {}, limits.STUDY_IMAGES_LISTED)
+
+
+async def _show_pictures(visit: Visit, record: MyRecordItem, raw: bytes) -> Response:
+    """Some images, each with its picture: held against the index first, and drawn at the same time."""
+    step = limits.STUDY_PICTURES_SHOWN
+    try:
+        study = decode_head(raw[: head_length(raw)])
+    except Malformed:
+        return _page(visit, record, None, {}, step)
+    pictures: dict[str, Picture] = {}
+
+    async def draw(one: StudyFile) -> None:
+        _, start = study.find(one.path)
+        content = raw[start : start + one.length]
+        if sha256(content).digest() == one.sha256:
+            pictures[one.path] = await visit.place.viewer.drawn(content)
+        else:
+            pictures[one.path] = Picture("", NOT_INDEXED)
+
+    async with trio.open_nursery() as nursery:
+        for one in _chosen(visit, study, step)[1]:
+            nursery.start_soon(draw, one)
+    return _page(visit, record, study, pictures, step)
+
+
+def _images(study: Study) -> list[StudyFile]:
+    return [one for one in study.files if one.instance]
+
+
+def _chosen(visit: Visit, study: Study, step: int) -> tuple[int, list[StudyFile]]:
+    """Where in the images the page begins, and those on it: the first ones, where that is not said."""
+    images, text = _images(study), visit.query("first")
+    first = int(text) if text.isascii() and text.isdecimal() and int(text) < len(images) else 0
+    return first, images[first : first + step]
+
+
+def _page(
+    visit: Visit, record: MyRecordItem, study: Study | None, pictures: dict[str, Picture], step: int
+) -> Response:
+    """The images of this page with their pictures, where there are any, and the other files by name."""
+    if study is None:
+        return visit.page("study.html", record=record, study=None, shown=(), first=0, images=0, others=())
+    first, chosen = _chosen(visit, study, step)
+    others = [one for one in study.files if not one.instance]
+    return visit.page(
+        "study.html",
+        record=record,
+        study=study,
+        shown=[(one, pictures.get(one.path)) for one in chosen],
+        first=first,
+        images=len(_images(study)),
+        others=others[: limits.STUDY_IMAGES_LISTED],
+        left_out=max(0, len(others) - limits.STUDY_IMAGES_LISTED),
+        step=step,
+        are_drawn=bool(pictures),
+    )
