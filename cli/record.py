@@ -14,7 +14,7 @@ from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from cli.structure import Source, examine_all
 from cli.studies import StudyFolder
 from cli.study_files import check_part, part_options, show_files
-from cli.values import IdParam, parse_purpose, rows_option, since_option
+from cli.values import IdParam, parse_day, parse_purpose, rows_option, since_option
 from protocol import exits
 from protocol.control import (
     RecordAdd,
@@ -58,6 +58,11 @@ def record() -> None:
 @click.option("--title", default="", help="What the patient sees; kept encrypted.")
 @click.option("--patient", default="", help="Your own name for the patient; stays in this clinic.")
 @click.option("--amends", "prior", metavar="ID", type=RECORD, help="The record of yours that it corrects.")
+@click.option(
+    "--keep-until",
+    metavar="DATE",
+    help="The day to which you have to keep it: no wallet erases it before.",
+)
 @click.option("--as-is", is_flag=True, help="Also where a file is damaged, or not what it should be.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|DIR...", type=ANY_PATH)
 @pass_settings
@@ -68,6 +73,7 @@ def add(
     title: str,
     patient: str,
     prior: str | None,
+    keep_until: str | None,
     as_is: bool,
     files: tuple[Path, ...],
 ) -> int:
@@ -77,6 +83,7 @@ def add(
     """
     if prior is not None and len(files) > 1:
         raise click.UsageError("one file amends a record, not several")
+    keep_until_ms = None if keep_until is None else parse_day(keep_until)
     added: list[RecordAdded] = []
     failure: ChartmeshError | None = None
     with ExitStack() as stack:
@@ -92,6 +99,7 @@ def add(
                 title=title,
                 patient=patient,
                 prior=prior,
+                keep_until_ms=keep_until_ms,
             )
             try:
                 found = _add(settings, one, request).records

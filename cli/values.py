@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -79,6 +79,18 @@ def parse_since(text: str, *, now_ms: int) -> int:
             "write 2026-01-31, or 7d for a week ago",
             code=Code.DURATION,
         ) from error
+
+
+def parse_day(text: str) -> int:
+    """Unix milliseconds of the beginning of a day `2026-01-31`, UTC.
+
+    Raises:
+        UserError: DURATION.
+    """
+    try:
+        return int(datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{text!r} is no day", "write it as 2036-01-31", code=Code.DURATION) from error
 
 
 def parse_ahead(text: str, *, now_ms: int) -> int:

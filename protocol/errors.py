@@ -57,6 +57,7 @@ class Code(StrEnum):
     WORDS = "words"
     PURPOSE = "purpose"
     DURATION = "duration"
+    RETENTION = "retention"
     LIMIT = "limit"
     ROLE = "role"
     INTERRUPTED = "interrupted"

@@ -52,6 +52,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.WORDS: FAILED,
     Code.PURPOSE: USAGE,
     Code.DURATION: USAGE,
+    Code.RETENTION: FAILED,
     Code.LIMIT: FAILED,
     Code.ROLE: FAILED,
     Code.INTERRUPTED: INTERRUPTED,

@@ -57,6 +57,7 @@ class RecordLabel(Wire, frozen=True):
 
     `file_name` is a name and never a path; `type` is a `protocol.records.RecordType` word. `prior` is the
     id of the token that this one amends, or empty: here and not on the ledger, where it would link the two.
+    `keep_until_ms` is when the duty to keep it ends that its issuer named, 0 where it named none.
     """
 
     title: str
@@ -65,6 +66,7 @@ class RecordLabel(Wire, frozen=True):
     size: int
     time_ms: int
     prior: bytes
+    keep_until_ms: int = 0
 
 
 class SealedGrant(Wire, frozen=True):
@@ -146,6 +148,8 @@ def check_label(label: RecordLabel) -> None:
     _require(label.file_name not in (".", ".."), "file_name")
     _require(label.size >= 0 and label.time_ms >= 0, "size")
     _require(len(label.prior) in (0, HASH_BYTES), "prior")
+    kept_ms = label.keep_until_ms - label.time_ms
+    _require(label.keep_until_ms == 0 or 0 < kept_ms <= limits.RETENTION_MS_MAX, "keep_until_ms")
 
 
 def seal_grant(

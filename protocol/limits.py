@@ -120,6 +120,7 @@ REQUESTS_WAITING_MAX = 1_024  # of one clinic, not answered and not lapsed
 REQUESTS_PER_KEY_MAX = 8  # of those, to the holder of one key
 REQUESTS_REPLY_MAX = 64  # told in one reply
 REQUESTS_PER_ASKER_MAX = 32  # of one clinic, that wait on a patient's device: the rest is not taken
+RETENTION_MS_MAX = 50 * 366 * DAY_MS  # that an issuer may ask that a record be kept
 REQUEST_KEPT_MS = 30 * DAY_MS  # that a clinic still lists one which lapsed
 EXPIRING_MS = 7 * DAY_MS  # before its end a grant is said to run out
 

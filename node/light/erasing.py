@@ -24,7 +24,7 @@ from protocol import limits
 from protocol.amendments import Amendment, Version, amendments
 from protocol.audit import AuditEvent, AuditRecord
 from protocol.control import EraseResult, HolderItem, MyErase, MyErasuresResult, utc
-from protocol.erasure import sign_erasure
+from protocol.erasure import check_retention, sign_erasure
 from protocol.messages.consensus import Submission
 from protocol.placement import holders
 from protocol.state import MemberState
@@ -59,7 +59,8 @@ class Erasing:
         was erased before, what its holders attest.
 
         Raises:
-            UserError: REFUSED or AMBIGUOUS_ID for the record; WORDS; STALE, no clinic proves the state.
+            UserError: REFUSED or AMBIGUOUS_ID for the record; RETENTION; WORDS; STALE, no clinic proves the
+                state.
         """
         await self._chain.require_fresh()
         await self._discovery.scan()
@@ -68,6 +69,7 @@ class Erasing:
         record = self._named(request.record)
         if record.state == RecordState.ERASED:
             return await self._attested(record, wait_s=0)
+        check_retention(self._wallet.open(record).label, self._clock.wall_ms())
         if request.words is None:
             return await self._shown(record)
         raw = sign_erasure(

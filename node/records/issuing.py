@@ -91,9 +91,9 @@ class Issuer:
         """Takes one record in. Cancelled before its mint was submitted, it leaves nothing here.
 
         Raises:
-            UserError: RECEIVE_CODE, the code cannot be used; USAGE, the title is not printable, the code is
-                not that patient's, or the record cannot be amended; LIMIT, there is no room for the
-                ciphertext.
+            UserError: DURATION, it cannot be kept so long; RECEIVE_CODE, the code cannot be used; USAGE,
+                the title is not printable, the code is not that patient's, or the record cannot be amended;
+                LIMIT, there is no room for the ciphertext.
             Refused: no record of this clinic's is the one to amend.
             Rejected: the ledger does not take the mint.
             StorageError: the disk is full or failed.
@@ -102,6 +102,7 @@ class Issuer:
             raise UserError(
                 "the title has characters that cannot be shown", "use plain text", code=Code.USAGE
             )
+        self._check_retention(request)
         code = decode_code(request.code)
         consent = self._enrolment(code)
         owner_key = consent.terms.owner_key
@@ -122,6 +123,20 @@ class Issuer:
                 raise
         finally:
             self._reserved.discard(owner_key)
+
+    def _check_retention(self, request: RecordAdd) -> None:
+        """Raises UserError DURATION: a record cannot be kept until then."""
+        if request.keep_until_ms is None:
+            return
+        ahead_ms = request.keep_until_ms - self._clock.wall_ms()
+        # An import takes a while, and the label is made at its end.
+        if not limits.DAY_MS <= ahead_ms <= limits.RETENTION_MS_MAX:
+            years = limits.RETENTION_MS_MAX // (366 * limits.DAY_MS)
+            raise UserError(
+                "a record cannot be kept until then",
+                f"name a day after tomorrow, and at most {years} years ahead",
+                code=Code.DURATION,
+            )
 
     def _named(self, patient: str, reference: Reference) -> str:
         """This clinic's name for whose code it is. Raises UserError USAGE where `patient` is another's."""
@@ -228,7 +243,8 @@ class Issuer:
         name = "".join(one if one.isprintable() and one not in "/\\" else "_" for one in request.name)
         name = "_" if name in (".", "..") else name
         title = request.title or name[: limits.TITLE_CHARS_MAX]
-        return RecordLabel(title, kind, name, request.size, self._clock.wall_ms(), prior)
+        now_ms = self._clock.wall_ms()
+        return RecordLabel(title, kind, name, request.size, now_ms, prior, request.keep_until_ms or 0)
 
     def _mint(self, enrolment: VerifiedEnrolment, content: Content, box: bytes) -> bytes:
         terms = enrolment.terms

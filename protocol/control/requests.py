@@ -85,7 +85,8 @@ class PageOpen(Ask[PageOpenResult], frozen=True, kw_only=True, tag="page-open"):
 
 class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add"):
     """Followed by exactly `size` bytes of content. `name` is the file's name without its folder, `prior`
-    the record of this clinic's that the new one amends.
+    the record of this clinic's that the new one amends. Until `keep_until_ms` its owner's wallet does not
+    erase it.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -95,6 +96,7 @@ class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     patient: Annotated[str, Meta(max_length=limits.CONTROL_NAME_CHARS_MAX)] = ""
     prior: Id | None = None
+    keep_until_ms: Moment | None = None
 
 
 class RecordList(Ask[RecordListResult], frozen=True, kw_only=True, tag="record-list"):

@@ -65,3 +65,14 @@ async def test_one_file_amends_a_record_and_not_several(tmp_path: Path, chartmes
         assert (several.status, script.asked) == (2, [])
         assert (await chartmesh("record", "add", "--for", "C", "--amends", TOKEN, files[0])).status == 0
     assert [getattr(request, "prior", None) for request in script.asked] == [TOKEN]
+
+
+async def test_a_record_is_added_with_the_day_to_which_it_is_kept(tmp_path: Path, chartmesh: Run) -> None:
+    file = tmp_path / "a.txt"
+    await trio.Path(file).write_bytes(b"words")
+    line = ("record", "add", "--for", "C", str(file), "--keep-until")
+    async with serving(tmp_path, {control.RecordAdd: adding()}) as script:
+        assert (await chartmesh(*line, "2036-01-31")).status == 0
+        for wrong in ("2036-02-30", "10y", "2036-01-31T08:00", ""):
+            assert (await chartmesh(*line, wrong, "--json")).error["code"] == "duration"
+    assert [getattr(request, "keep_until_ms", None) for request in script.asked] == [2_085_350_400_000]

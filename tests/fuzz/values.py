@@ -286,6 +286,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         "type": "fhir",
         "file_name": "a.json",
         "prior": b"",
+        "keep_until_ms": 0,
     },
     invitations.Invitation: _invitation,
     light.HeadersRequest: _waiting,

@@ -175,3 +175,40 @@ def test_ciphertext_of_two_tokens_stays_until_both_are_erased() -> None:
         assert set(states(await erase(someone, second)).values()) == {"deleted"}
 
     play(story)
+
+
+def test_what_its_issuer_has_to_keep_is_not_erased_before_its_day() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first = cluster.nodes[0]
+        now_ms = first.clock.wall_ms()
+        kept = await add(
+            first,
+            await receive_code(someone, first),
+            RECORD,
+            keep_until_ms=now_ms + limits.RETENTION_MS_MAX,
+        )
+        free = await add(first, await receive_code(someone, first), b"%PDF-1.7 a letter")
+        await trio.sleep(5)
+        for words in (None, WORDS):
+            with pytest.raises(UserError) as caught:
+                await erase(someone, kept.token, words)
+            assert caught.value.code is Code.RETENTION
+        await trio.sleep(5)
+        assert len(holding(cluster.nodes, kept.token)) == 3
+        assert (await erase(someone, free.token, WORDS)).final
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "ahead_ms", [-limits.DAY_MS, limits.HOUR_MS, limits.RETENTION_MS_MAX + limits.DAY_MS]
+)
+def test_a_record_is_not_taken_in_that_would_be_kept_too_long_or_not_at_all(ahead_ms: int) -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        first = cluster.nodes[0]
+        code, until_ms = await receive_code(someone, first), first.clock.wall_ms() + ahead_ms
+        with pytest.raises(UserError) as caught:
+            await add(first, code, RECORD, keep_until_ms=until_ms)
+        assert caught.value.code is Code.DURATION
+
+    play(story)

@@ -220,6 +220,9 @@ def test_the_largest_body_fits_its_limit() -> None:
         replace(LABEL, file_name="n" * 256),
         replace(LABEL, size=-1),
         replace(LABEL, time_ms=-1),
+        replace(LABEL, keep_until_ms=-1),
+        replace(LABEL, keep_until_ms=LABEL.time_ms),
+        replace(LABEL, keep_until_ms=LABEL.time_ms + limits.RETENTION_MS_MAX + 1),
     ],
 )
 def test_a_label_that_is_no_plain_name_is_neither_sealed_nor_opened(label: RecordLabel) -> None:
