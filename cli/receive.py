@@ -49,7 +49,9 @@ def receive(
             raise UserError(
                 "what arrived is not what the node sent", "run the command again", code=Code.INTERNAL
             )
-        path = (target / safe_name(result.token, result.name) if target.is_dir() else target).absolute()
+        # Images of two series may be called the same.
+        name = safe_name(result.token, result.name.replace("/", "-") if is_part else result.name)
+        path = (target / name if target.is_dir() else target).absolute()
         incoming.keep(path)
     if target.is_dir() and not is_part:
         unpack(path)

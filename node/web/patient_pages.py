@@ -54,7 +54,7 @@ async def show_record(visit: Visit) -> Response:
 async def save_record(visit: Visit) -> Response:
     """The original bytes, of one file of a study with `file`."""
     record, path = await find_record(visit), visit.query("file", limits.STUDY_PATH_CHARS_MAX)
-    called = path.rsplit("/", 1)[-1] or record.title or "record"
+    called = path.replace("/", "-") or record.title or "record"
     name = f"{words.short(record.token)}-{called}"
     return Download(visit.asking, MyRecord(id=record.token, file=path or None), name, visit.tell)
 

@@ -239,8 +239,8 @@ async def test_one_file_of_a_study_is_saved_alone_and_its_index_shown(
         }
         for path, raw in sorted(files.items())
     ]
-    assert Path(saved.documents[0]["path"]) == tmp_path / f"{TOKEN[:12]}-IM2"
-    assert contents(tmp_path)[f"{TOKEN[:12]}-IM2"] == b"another"
+    assert Path(saved.documents[0]["path"]) == tmp_path / f"{TOKEN[:12]}-a-IM2"
+    assert contents(tmp_path)[f"{TOKEN[:12]}-a-IM2"] == b"another"
     assert piped.out == "words"
 
 

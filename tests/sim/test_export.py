@@ -10,16 +10,18 @@ from msgspec.structs import replace
 
 from node.exported import describe, result_of
 from node.store import layout
-from protocol.control import MyLostPhone, VerifyResult
+from protocol.control import MyErase, MyLostPhone, VerifyResult
 from protocol.errors import Code, UserError
 from protocol.export import (
     ExportMembers,
+    ExportRecord,
 )
 from protocol.limits import DAY_MS
 from protocol.proofs import Standing
 from tests.sim.exports import (
     LETTER,
     Proven,
+    changed,
     export,
     places,
     refused,
@@ -178,3 +180,18 @@ def test_no_text_of_others_reaches_the_terminal_as_it_is(
     told = capsys.readouterr().out
     assert told.count("the end") > len(told.splitlines()) / 2
     assert not {"\x1b", "\r"} & set(told)
+
+
+def test_a_record_that_was_erased_is_proven_by_nobody_as_one_that_is_there() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        issuer = cluster.nodes[0]
+        await add(issuer, await receive_code(someone, issuer), LETTER, name="a.pdf")
+        await trio.sleep(5)
+        file = taken(someone, (await export(someone)).raw, issuer.clock.wall_ms() + 60_000)
+        [record] = someone.wallet.records()
+        await someone.patient.erasing.erase(MyErase(record=record.token.hex(), words=WORDS))
+        [(proof, _)] = await someone.patient.proofs.portable(record, [])
+        lied = file.signed_again(changed(file.sections, ExportRecord, 0, proofs=(proof,)))
+        assert "erased" in refused(lied, file).message
+
+    play(story)
