@@ -23,6 +23,8 @@ from protocol.control import (
     RecordGet,
     RecordList,
     RecordShow,
+    RecordVerify,
+    RecordVerifyResult,
 )
 from protocol.control.asking import RecordType
 from protocol.errors import ChartmeshError, Code, UserError
@@ -42,7 +44,7 @@ RECORD = IdParam(list_records)
 @click.group()
 @shared_options
 def record() -> None:
-    """Records: add, list, show, get."""
+    """Records: add, list, show, verify, get."""
 
 
 @record.command()
@@ -182,6 +184,25 @@ def show(settings: Settings, identity: str) -> None:
 
 @record.command()
 @shared_options
+@click.argument("identity", metavar="ID", type=RECORD)
+@pass_settings
+def verify(settings: Settings, identity: str) -> int:
+    """Check a record: its proof, and that its copies are there. Exits 13 where the copy here is damaged."""
+    progress = render.ProgressLine(is_json=settings.is_json)
+    result = call(settings.place, RecordVerify(id=identity), report=progress)
+    progress.clear()
+    if settings.is_json:
+        render.document(result)
+    else:
+        _print_verified(result)
+    if not result.is_proven or any(one.state == "damaged" for one in result.copies):
+        return exits.exit_status(Code.STORE_DAMAGED)
+    are_there = all(one.state in ("whole", "shown") for one in result.copies)
+    return exits.DONE if are_there else exits.IN_PART
+
+
+@record.command()
+@shared_options
 @click.option("--purpose", help="Why: a code of HL7 PurposeOfUse, or a word such as treatment.")
 @click.option("--as", "user", help="Who reads it, by name; else the user of this terminal.")
 @click.option(
@@ -249,6 +270,23 @@ def _print_added(settings: Settings, added: list[RecordAdded]) -> None:
             f"{one.file}: {render.short(one.token)}  {render.size(one.size)}  {one.type}  "
             f"copies {one.copies}/{wanted}  {state}"
         )
+
+
+def _print_verified(result: RecordVerifyResult) -> None:
+    proof = "proven" if result.is_proven else "NOT PROVEN"
+    state = ", erased" if result.erased else ""
+    render.say(f"{render.short(result.token)}  {proof} under the final block {result.height}{state}")
+    for one in result.copies:
+        name, count = render.named(one.name, one.member), render.counted(one.looked_at, "chunk")
+        words = {
+            "whole": f"its copy is whole: {count} read again",
+            "damaged": f"its copy is DAMAGED: {one.bad} of {count} are not what they should be",
+            "shown": f"has its copy: it showed {count} drawn just now",
+            "missing": "does NOT have the copy that it should",
+            "unreachable": "cannot be reached",
+            "unknown": "was not asked: only clinics that hold a copy themselves may",
+        }
+        render.say(f"  {name} {words[one.state]}")
 
 
 def _grant_body(path: Path) -> str:

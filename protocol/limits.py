@@ -158,6 +158,7 @@ COPY_RETRY_S = 10.0  # before a copy that nobody gave is asked for again; double
 COPY_PAUSE_S = 0.2  # after a copy that nobody gave: those that can be had are not held up much
 COPIES_WANTED_MAX = 4096  # copies remembered as missing; the next look at all tokens finds the others
 CHALLENGE_S = 30.0  # between two looks whether others have what they should hold
+VERIFY_LOOKS = 8  # chunks that each other holder shows when a record is verified
 CHALLENGE_STEPS_MAX = 256  # transactions looked through to find a record to ask about
 CHALLENGE_FAILURES_MAX = 256  # remembered of one holder
 UNOWNED_LOOKS = 24  # at all tokens, after which ciphertext that none of them is about goes

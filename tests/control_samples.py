@@ -54,6 +54,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.PatientList(),
     control.PatientShow(name="p", rows=5),
     control.RecordShow(id="abcdef"),
+    control.RecordVerify(id=TOKEN),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", grant="00ff"),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", file="a/IM1", is_index=True),
     control.AccessAsk(
@@ -220,6 +221,17 @@ RESULTS: dict[type, control.Document] = {
         height=1,
         root="ff",
         copies=(control.CopyItem(member="02", name="clinic-b", state="missing"),),
+    ),
+    control.RecordVerifyResult: control.RecordVerifyResult(
+        token=TOKEN,
+        height=4,
+        is_proven=True,
+        erased=False,
+        chunks=9,
+        copies=(
+            control.CopyVerdict(member="02", name="a", state="whole", looked_at=9),
+            control.CopyVerdict(member="03", name="b", state="unreachable", looked_at=0),
+        ),
     ),
     control.RecordGetResult: control.RecordGetResult(token=TOKEN, bytes=3, sha256="ff", audit_id="a-7"),
     control.AccessAskResult: control.AccessAskResult(request=REQUEST),

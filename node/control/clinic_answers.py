@@ -25,10 +25,13 @@ from protocol.control import (
     RecordGet,
     RecordList,
     RecordShow,
+    RecordVerify,
 )
 
 AccessRequest = AccessAsk | AccessList | AccessShow
-RecordRequest = RecordAdd | RecordList | RecordShow | RecordGet | AccessRequest | AuditList | AuditVerify
+RecordRequest = (
+    RecordAdd | RecordList | RecordShow | RecordVerify | RecordGet | AccessRequest | AuditList | AuditVerify
+)
 PatientsRequest = PatientEnrol | PatientList | PatientShow
 NetworkRequest = NetworkInvite | NetworkApprove | NetworkSuspend | NetworkRemove | NetworkEvidence
 
@@ -52,6 +55,8 @@ async def _answer_records(records: RecordServices, request: RecordRequest, excha
             return await records.records.rows(request)
         case RecordShow():
             return await records.records.show(request)
+        case RecordVerify():
+            return await records.check.verify(request, exchange)
         case RecordGet():
             return await records.reader.get(request, exchange)
         case AccessAsk():

@@ -24,6 +24,7 @@ from node.records.patient_history import PatientHistory
 from node.records.patient_views import PatientViews
 from node.records.patients import Patients
 from node.records.reading import Reader
+from node.records.record_check import RecordCheck
 from node.records.record_views import Records
 from node.records.serving import BlobServer
 from node.records.vault import Vault
@@ -95,6 +96,7 @@ class RecordServices:
         )
         self.asking = self._build_asking()
         self.records, self.access, self.audit_views = self._build_views()
+        self.check = self._build_check()
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Opens what is on the disks, then runs until cancelled.
@@ -240,6 +242,17 @@ class RecordServices:
             issued=self.issued,
             clock=self._ports.clock,
             entropy=self._ports.entropy,
+        )
+
+    def _build_check(self) -> RecordCheck:
+        return RecordCheck(
+            identity=self._key.public,
+            ledger=self._ledger,
+            store=self._ports.ledger_store,
+            vault=self.vault,
+            inbox=self.inbox,
+            challenges=self.challenges,
+            offload=self._ports.offload,
         )
 
     def _build_views(self) -> tuple[Records, AccessViews, AuditViews]:

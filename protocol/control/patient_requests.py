@@ -35,7 +35,8 @@ from protocol.control.patient_results import (
     MyStopResult,
     MyWhoResult,
 )
-from protocol.control.results import Item, RecordGetResult
+from protocol.control.record_results import RecordGetResult
+from protocol.control.results import Item
 from protocol.control.wallet import (
     GiveResult,
     KeysExportResult,

@@ -37,20 +37,23 @@ from protocol.control.membership import (
 )
 from protocol.control.page import PageOpenResult
 from protocol.control.patient_requests import PatientRequest
+from protocol.control.record_results import (
+    PatientEnrolResult,
+    PatientListResult,
+    PatientShowResult,
+    RecordAddResult,
+    RecordGetResult,
+    RecordListResult,
+    RecordShowResult,
+    RecordVerifyResult,
+)
 from protocol.control.results import (
     AccessAskResult,
     AccessListResult,
     AccessShowResult,
     AuditListResult,
     AuditVerifyResult,
-    PatientEnrolResult,
-    PatientListResult,
-    PatientShowResult,
     PeersResult,
-    RecordAddResult,
-    RecordGetResult,
-    RecordListResult,
-    RecordShowResult,
     StatusResult,
     StopResult,
 )
@@ -106,6 +109,10 @@ class RecordList(Ask[RecordListResult], frozen=True, kw_only=True, tag="record-l
 
 
 class RecordShow(Ask[RecordShowResult], frozen=True, kw_only=True, tag="record-show"):
+    id: Id
+
+
+class RecordVerify(Ask[RecordVerifyResult], frozen=True, kw_only=True, tag="record-verify"):
     id: Id
 
 
@@ -264,6 +271,7 @@ AnyRequest = (
     | RecordAdd
     | RecordList
     | RecordShow
+    | RecordVerify
     | RecordGet
     | AccessAsk
     | PatientEnrol

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from protocol import control
@@ -76,3 +77,33 @@ async def test_a_record_is_added_with_the_day_to_which_it_is_kept(tmp_path: Path
         for wrong in ("2036-02-30", "10y", "2036-01-31T08:00", ""):
             assert (await chartmesh(*line, wrong, "--json")).error["code"] == "duration"
     assert [getattr(request, "keep_until_ms", None) for request in script.asked] == [2_085_350_400_000]
+
+
+@pytest.mark.parametrize(
+    ("states", "is_proven", "status"),
+    [
+        (("whole", "shown"), True, 0),
+        (("unknown", "unknown"), True, 3),
+        (("whole", "missing"), True, 3),
+        (("whole", "unreachable"), True, 3),
+        (("damaged", "shown"), True, 13),
+        (("whole", "shown"), False, 13),
+    ],
+)
+async def test_a_check_of_a_record_says_what_is_wrong_in_words_and_by_its_status(
+    tmp_path: Path, chartmesh: Run, states: tuple[str, str], is_proven: bool, status: int
+) -> None:
+    copies = tuple(
+        control.CopyVerdict(member=f"0{at}" * 33, name=f"clinic-{at}", state=state, looked_at=4)
+        for at, state in enumerate(states)
+    )
+    result = control.RecordVerifyResult(
+        token=TOKEN, height=4, is_proven=is_proven, erased=False, chunks=4, copies=copies
+    )
+    async with serving(tmp_path, {control.RecordVerify: result}):
+        said = await chartmesh("record", "verify", TOKEN)
+        document = await chartmesh("record", "verify", TOKEN, "--json")
+    assert (said.status, document.status) == (status, status)
+    assert ("NOT PROVEN" in said.out) is not is_proven
+    assert [one["state"] for one in document.documents[0]["copies"]] == list(states)
+    assert all(one.name in said.out for one in copies)

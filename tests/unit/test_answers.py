@@ -46,6 +46,7 @@ CLINIC_REQUESTS = {
     control.RecordList,
     control.RecordShow,
     control.RecordGet,
+    control.RecordVerify,
     control.AccessAsk,
     control.AccessList,
     control.AccessShow,

@@ -88,7 +88,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"peer {name}" for name in ("block", "unblock")]
     wanted += [f"patient {name}" for name in ("enrol", "list", "show")]
     wanted += [f"my person {name}" for name in ("add", "list", "rename", "assign")]
-    wanted += [f"record {name}" for name in ("add", "list", "show", "get")]
+    wanted += [f"record {name}" for name in ("add", "list", "show", "verify", "get")]
     wanted += [f"access {name}" for name in ("ask", "list", "show")]
     wanted += [f"audit {name}" for name in ("list", "verify")]
     wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
