@@ -16,6 +16,7 @@ from protocol.export import ExportLog
 from protocol.exported import ShownExport, ShownLog
 from protocol.keys import PublicKey, SigningKey
 from protocol.messages.audit import SignedHead, open_head, sign_head
+from tests.sim.epoch_world import Changing
 from tests.sim.exports import (
     LETTER,
     Taken,
@@ -28,11 +29,12 @@ from tests.sim.exports import (
     taken,
     verified,
 )
-from tests.sim.light_world import Someone
+from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
-from tests.sim.record_world import add, get, play, receive_code
+from tests.sim.record_world import add, build_clinic, get, play, receive_code
 from tests.sim.test_who import OFTEN, entries, exchange_log, some_accesses, until_posted
+from tests.sim.world import World, simulate
 
 
 @dataclass
@@ -202,3 +204,28 @@ def test_a_flaw_stays_when_the_rest_of_the_list_is_sound() -> None:
 
 async def one_of(someone: Someone, token: str) -> list[bytes]:
     return sections((await export(someone, token)).raw)
+
+
+def test_of_a_suspended_clinic_no_list_is_missed() -> None:
+    """It may not serve, so there is nothing that it would have to tell."""
+
+    async def tell(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            changing = Changing(world, nursery, build=build_clinic)
+            changing.cluster.start()
+            await changing.settle(changing.validators, height=1)
+            issuer, *_, gone = changing.validators
+            someone = someone_new(changing.cluster, changing.network)
+            await nursery.start(someone.run)
+            await add(issuer, await receive_code(someone, issuer), LETTER)
+            await changing.suspend(gone)
+            await trio.sleep(30)
+            file = taken(someone, (await export(someone)).raw, issuer.clock.wall_ms())
+            result = verified(file.sections, file.genesis, file.now_ms)
+            assert gone.name in [one.name for one in result.members]
+            assert gone.name not in [log.member.name for log in result.logs]
+            assert not any(log.missing for log in result.logs)
+            nursery.cancel_scope.cancel()
+            changing.cluster.stop()
+
+    simulate(tell, 1)
