@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from node.web import forms, words
 from node.web.download import Download
+from node.web.kind_pages import KIND_DONE, KIND_SHOWN
 from node.web.reading_pages import can_read, find_record, read_record
 from node.web.request_pages import REQUEST_DONE, REQUEST_SHOWN
 from node.web.sharing_pages import SHARING_DONE, SHARING_SHOWN, soon_of
@@ -115,6 +116,7 @@ SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
     ("/records/{token}", show_record),
     ("/records/{token}/read", read_record),
     ("/records/{token}/original", save_record),
+    *KIND_SHOWN,
     *SHARING_SHOWN,
     *REQUEST_SHOWN,
     ("/who", show_who),
@@ -122,6 +124,7 @@ SHOWN: Final[tuple[tuple[str, Handler], ...]] = (
     ("/wallet", show_wallet),
 )
 DONE: Final[tuple[tuple[str, Handler], ...]] = (
+    *KIND_DONE,
     *SHARING_DONE,
     *REQUEST_DONE,
     ("/code", make_code),

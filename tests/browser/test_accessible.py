@@ -11,6 +11,7 @@ NARROW: Final = {"width": 320, "height": 640}
 PATIENT: Final = (
     "",
     "shares",
+    "shares/all",
     "requests",
     "who",
     "code",

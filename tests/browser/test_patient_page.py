@@ -123,6 +123,27 @@ def test_who_changes_her_mind_shares_nothing(world: World) -> None:
         assert [one for one in grants if one["state"] != "ended"] == []
 
 
+def test_sharing_by_kind_goes_on_with_what_comes_until_it_is_stopped(world: World) -> None:
+    with world.visit(world.patient) as page:
+        page.get_by_role("navigation").get_by_role("link", name="Sharing").click()
+        page.get_by_role("link", name="Share by kind").click()
+        page.get_by_role("radio", name="all records", exact=True).check()
+        page.get_by_label("Since the day").fill("2026-01-31")
+        page.get_by_role("checkbox", name="also those that come").check()
+        page.get_by_role("group", name="With whom").get_by_role("radio", name="clinic-c").check()
+        page.get_by_role("radio", name="7 days").check()
+        page.get_by_role("button", name="Share them").click()
+        expect(page.get_by_role("status")).to_contain_text("What comes is shared too, until you stop it.")
+        [provision] = world.ask(world.patient, "my", "shares")["provisions"]
+        assert (provision["grantee_name"], provision["kind"]) == ("clinic-c", "all")
+        world.wait_reads("clinic-c", True)
+        page.get_by_role("link", name="Stop clinic-c being let read what comes").click()
+        page.get_by_role("button", name="Stop clinic-c").click()
+        expect(page.get_by_role("status")).to_contain_text("Records that come are not shared any more.")
+        world.wait_reads("clinic-c", False)
+        expect(page.get_by_text("You share nothing")).to_be_visible()
+
+
 def test_a_code_of_the_page_brings_a_record_that_appears_by_itself(world: World) -> None:
     with world.visit(world.patient) as first:
         second = first.context.new_page()
