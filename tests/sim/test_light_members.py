@@ -191,3 +191,41 @@ def test_a_clinic_that_is_behind_does_not_leave_out_who_came_since() -> None:
             running.cancel_scope.cancel()
 
     play(story, build=Node)
+
+
+def test_a_newcomer_is_found_by_name_as_soon_as_a_clinic_has_caught_up() -> None:
+    """All are a block behind for a moment, and no further block comes soon."""
+
+    class Behind(Gateway):
+        asked: ClassVar[list[RollReply]] = []
+        is_behind: ClassVar[bool] = True
+
+        def _roll(self) -> RollReply:
+            reply = super()._roll()
+            if type(self).is_behind:
+                self.asked.append(reply)
+                reply = RollReply(reply.height - 1, reply.roll)
+            return reply
+
+    class Node(LedgerClinic):
+        gateway_type = Behind
+
+    async def story(changing: Changing) -> None:
+        someone = someone_new(changing.cluster, changing.network)
+        async with trio.open_nursery() as running:
+            await running.start(someone.run)
+            await until(someone.chain.is_fresh)
+
+            async def catch_up() -> None:
+                Behind.asked.clear()
+                await until(lambda: len(Behind.asked) >= len(someone.clinics.reachable()))
+                Behind.is_behind = False
+
+            await someone.chain.wait_advanced()
+            running.start_soon(catch_up)
+            height = someone.chain.height
+            assert len(await someone.patient.members.require()) == 4
+            assert someone.chain.height == height
+            running.cancel_scope.cancel()
+
+    play(story, build=Node)
