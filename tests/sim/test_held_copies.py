@@ -214,7 +214,8 @@ def test_a_copy_that_lost_a_chunk_is_found_out_and_made_whole_from_the_others() 
 
         before = blob_id()
         store.write([], [layout.chunk(before, 0)])
-        await until(lambda: blob_id() not in (b"", before), 10 * MINUTE_S)
+        # A look is at one record and one of its seven chunks, both drawn: an hour has a hundred and twenty.
+        await until(lambda: blob_id() not in (b"", before), 60 * MINUTE_S)
         await until(lambda: first in holding(cluster.nodes, added.token))
         reader = await clinic(first).vault.open(token.issuer, token.content.root)
         assert reader is not None
