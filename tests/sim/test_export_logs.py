@@ -32,8 +32,8 @@ from tests.sim.exports import (
 from tests.sim.light_world import Someone, someone_new
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster
-from tests.sim.record_world import add, build_clinic, get, play, receive_code
-from tests.sim.test_who import OFTEN, entries, exchange_log, some_accesses, until_posted
+from tests.sim.record_world import add, build_clinic, play, receive_code
+from tests.sim.test_who import OFTEN, entries, exchange_log, read_until, some_accesses, until_posted
 from tests.sim.world import World, simulate
 
 
@@ -79,9 +79,7 @@ def two_readings(spoil: Callable[[list[AuditRecord]], list[AuditRecord]] | None 
         server, reader, token = await some_accesses(cluster, someone)
         await until_posted(server, len(entries(server)))
         posted = len(entries(server))
-        while len(entries(server)) == posted:
-            await get(reader, token)
-            await trio.sleep(1)
+        await read_until(server, reader, token, posted + 1)
         if spoil is not None:
             await exchange_log(server, spoil(entries(server)))
         file = taken(someone, (await export(someone)).raw, server.clock.wall_ms())

@@ -64,6 +64,13 @@ def entries(server: SimNode) -> list[AuditRecord]:
     return [one for one in found if one is not None]
 
 
+async def read_until(server: SimNode, reader: SimNode, token: str, length: int) -> None:
+    """Reads the record, until that made the log of `server` so many entries long."""
+    while len(entries(server)) < length:
+        await get(reader, token)
+        await trio.sleep(1)
+
+
 def write_log(records: Sequence[AuditRecord]) -> MemoryStore:
     """A log that is sound in itself: numbered and chained anew."""
     store, chained, previous = MemoryStore(), list[AuditRecord](), NO_RECORD
@@ -115,9 +122,7 @@ def test_a_clinic_that_leaves_an_entry_out_of_its_list_is_shown(is_posted: bool)
         server, reader, token = await some_accesses(cluster, someone)
         posted = len(entries(server))
         await until_posted(server, posted)
-        while len(entries(server)) < posted + 2:
-            await get(reader, token)
-            await trio.sleep(1)
+        await read_until(server, reader, token, posted + 2)
 
         class Hiding(AuditChain):
             def for_tokens(
@@ -183,9 +188,7 @@ def test_a_clinic_that_forks_what_it_has_not_posted_yet_is_shown_to_who_saw_it()
         await until_posted(server, len(entries(server)))
         posted = len(entries(server))
         # Newer entries wait up to an hour for the next head: here they are shown, and then another history.
-        while len(entries(server)) == posted:
-            await get(reader, token)
-            await trio.sleep(1)
+        await read_until(server, reader, token, posted + 1)
         assert states(await someone.my.who(MyWho()))[server.name] == "proven"
         before = entries(server)
         other = [replace(before[0], token=b"", request=b"")] * (len(before) - posted + 1)

@@ -20,6 +20,7 @@ from tests.sim.test_who import (
     OFTEN,
     entries,
     exchange_log,
+    read_until,
     some_accesses,
     states,
     told_by,
@@ -150,10 +151,7 @@ async def seen_twice(cluster: Cluster, someone: Someone) -> tuple[SimNode, int, 
     posted = len(entries(server))
     lengths: list[int] = []
     for _ in "ab":
-        before = len(entries(server))
-        while len(entries(server)) == before:
-            await get(reader, token)
-            await trio.sleep(1)
+        await read_until(server, reader, token, len(entries(server)) + 1)
         assert states(await someone.my.who(MyWho()))[server.name] == "proven"
         lengths.append(len(entries(server)))
     return server, posted, lengths[0]
