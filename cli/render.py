@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from protocol.control import Document, Progress, encode_document
+from protocol.control import Document, Progress, encode_document, plain
 from protocol.errors import Code, UserError
 
 _SHORT_CHARS = 12
@@ -30,11 +30,6 @@ def note(text: str) -> None:
 def document(one: Document) -> None:
     """One JSON document, on its line."""
     click.echo(encode_document(one))
-
-
-def plain(text: str) -> str:
-    """`text` without control characters, which could drive the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def short(identity: str) -> str:

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from cli.settings import Settings
 from protocol import limits
+from protocol.control import day_ms
 from protocol.control.asking import ID_PREFIX_CHARS_MIN
 from protocol.errors import ChartmeshError, Code, UserError
 
@@ -88,7 +89,7 @@ def parse_day(text: str) -> int:
         UserError: DURATION.
     """
     try:
-        return int(datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+        return day_ms(text.strip())
     except (ValueError, OverflowError) as error:
         raise UserError(f"{text!r} is no day", "write it as 2036-01-31", code=Code.DURATION) from error
 

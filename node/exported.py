@@ -21,6 +21,7 @@ from protocol.control import (
     VerifiedRecord,
     VerifyResult,
     encode_document,
+    plain,
     utc,
 )
 from protocol.errors import Code, UserError
@@ -252,4 +253,4 @@ def _describe_record(one: VerifiedRecord) -> None:
 
 def _say(line: str) -> None:
     """One line, without what a terminal would obey: much of it is text of others."""
-    print("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))
+    print(plain(line))

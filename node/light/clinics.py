@@ -10,8 +10,6 @@ from node.rpc import Caller
 from protocol.blocks import Member
 from protocol.errors import Code, Malformed, TransportError, UserError
 from protocol.keys import PublicKey
-from protocol.placement import holders
-from protocol.transactions import Content
 
 
 class Clinics:
@@ -40,12 +38,6 @@ class Clinics:
         """The connected clinics, the one that answered last first."""
         connected = set(self._transport.connected())
         return [peer for peer in self._order if peer in connected]
-
-    def holders_first(self, content: Content, issuer: PublicKey, copies: int) -> list[PublicKey]:
-        """The connected clinics, those first that should hold this content: any other only refuses."""
-        members = (member.id_key for member in self.members)
-        placed = holders(content.root, issuer, members, copies)
-        return sorted(self.reachable(), key=lambda peer: peer not in placed)
 
     async def wait_reachable(self, timeout_s: float) -> list[PublicKey]:
         """As `reachable`, after waiting for the first connection.

@@ -8,12 +8,14 @@ import trio
 from node.light.clinics import Clinics
 from node.light.headers import PROTOCOL, LightChain
 from node.light.logs import ClinicLog
-from node.light.my import OWNER, My
+from node.light.members import unproven
+from node.light.my import My
+from node.light.own_reading import own_ask, own_sources
 from node.light.proofs import Proofs
 from node.light.wallet import OwnRecord, Wallet
 from node.light.who import Who
 from node.ports import Clock
-from node.records.fetch_run import FetchAsk, Write
+from node.records.fetch_run import Write
 from node.records.fetching import Fetcher
 from protocol import limits
 from protocol.blocks import Genesis, genesis_committee
@@ -35,7 +37,6 @@ from protocol.export import (
 from protocol.keys import PublicKey
 from protocol.messages.light import RollReply, RollRequest, RouteReply, RouteRequest
 from protocol.proofs import EpochEnd, Route, verify_route
-from protocol.purposes import OWNER_PURPOSE
 from protocol.roll import verify_roll
 from protocol.state import MemberState, committee_of
 
@@ -122,16 +123,8 @@ class Exporter:
             for start in range(0, len(piece), limits.EXPORT_PIECE_BYTES):
                 await out.put(ExportPiece(piece[start : start + limits.EXPORT_PIECE_BYTES]))
 
-        ask = FetchAsk(
-            token=record.token,
-            content=record.content,
-            content_key=opened.content_key,
-            signer=self._wallet.owner_key(record),
-            grant_body=b"",
-            purpose=OWNER_PURPOSE,
-            user=OWNER,
-        )
-        sources = self._clinics.holders_first(record.content, record.issuer, self._chain.limits.holders)
+        ask = own_ask(self._wallet, record, opened.content_key)
+        sources = own_sources(self._clinics, record, self._chain.limits.holders)
         try:
             await self._fetcher.fetch(ask, sources, take)
         except (Refused, TransportError):
@@ -149,9 +142,7 @@ class Exporter:
                 return await self._ask_members(peer)
             except (ProtocolError, trio.TooSlowError):
                 self._clinics.avoid(peer)
-        raise UserError(
-            "no clinic proves who is a member", "check the network, and try again", code=Code.STALE
-        )
+        raise unproven()
 
     async def _ask_members(self, peer: PublicKey) -> tuple[ExportMembers, tuple[MemberState, ...]]:
         """Raises ProtocolError."""

@@ -86,11 +86,7 @@ class Members:
                 # A clinic that is behind needs no block more than there are, only a moment.
                 with trio.move_on_after(RETRY_S):
                     await self._chain.wait_advanced()
-        raise UserError(
-            "no clinic proves who is a member",
-            "check the network, and try again in a minute",
-            code=Code.STALE,
-        )
+        raise unproven()
 
     def _take(self, header: Header, states: tuple[MemberState, ...]) -> None:
         """Raises Malformed: not of the present."""
@@ -102,6 +98,13 @@ class Members:
             self._known = KnownMembers(header.height, members)
             self._store.write([(layout.members(), encode(self._known))])
             self._clinics.set_members(members)
+
+
+def unproven() -> UserError:
+    """No clinic proves what the members are now."""
+    return UserError(
+        "no clinic proves who is a member", "check the network, and try again", code=Code.STALE
+    )
 
 
 async def ask_roll(

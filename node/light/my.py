@@ -6,13 +6,14 @@ from node.light.clinics import Clinics
 from node.light.discovery import Discovery
 from node.light.headers import LightChain
 from node.light.members import Members
+from node.light.own_reading import own_ask, own_sources
 from node.light.persons import Persons
 from node.light.provisions import Provisions
 from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet, only_one
 from node.light.who import UNREACHED, Who
 from node.ports import Clock
-from node.records.fetch_run import FetchAsk, Write
+from node.records.fetch_run import Write
 from node.records.fetching import Fetcher
 from node.records.study_parts import fetch_wanted
 from protocol import limits
@@ -42,9 +43,8 @@ from protocol.control import (
 from protocol.errors import Code, UserError
 from protocol.grants import SealedKey
 from protocol.provisions import ANYBODY, Provision
-from protocol.purposes import OWNER_PURPOSE, purpose_code
+from protocol.purposes import purpose_code
 
-OWNER = "the owner"
 FLAWS = frozenset(flaw.value for flaw in LogFlaw)
 EVERYBODYS = MyRecords()
 CODE_LIFE_MS = 30 * limits.DAY_MS
@@ -119,19 +119,10 @@ class My:
         await self.known()
         record = self._wallet.record(request.id)
         opened = self._wallet.open(record)
-        ask = FetchAsk(
-            token=record.token,
-            content=record.content,
-            content_key=opened.content_key,
-            signer=self._wallet.owner_key(record),
-            grant_body=b"",
-            purpose=OWNER_PURPOSE,
-            user=OWNER,
-        )
         fetched = await fetch_wanted(
             self._fetcher,
-            ask,
-            self._clinics.holders_first(record.content, record.issuer, self._chain.limits.holders),
+            own_ask(self._wallet, record, opened.content_key),
+            own_sources(self._clinics, record, self._chain.limits.holders),
             write,
             file=request.file,
             is_index=request.is_index,

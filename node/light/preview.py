@@ -8,7 +8,7 @@ import trio
 
 from node.light.clinics import Clinics
 from node.light.headers import LightChain
-from node.light.members import ask_roll
+from node.light.members import ask_roll, unproven
 from node.light.my import My
 from node.light.proofs import Proofs
 from node.light.sharing import Sharing
@@ -132,9 +132,7 @@ class Preview:
                 return states
             except (ProtocolError, trio.TooSlowError):
                 continue
-        raise UserError(
-            "no clinic proves who is a member", "check the network, and try again", code=Code.STALE
-        )
+        raise unproven()
 
 
 def _verdict(sight: Sight) -> PreviewVerdict:

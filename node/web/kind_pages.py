@@ -1,16 +1,15 @@
 """The patient's page of sharing by kind: what there is of it, and where she wants that also what comes."""
 
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.responses import Response
 
 from node.web import forms, words
 from node.web.request_pages import DAYS
-from node.web.sharing_pages import PURPOSES
+from node.web.sharing_pages import PURPOSES, Choice
 from node.web.visit import Handler, Visit
 from protocol import limits
-from protocol.control import KIND_WORDS, Members, MyPersons, MyShareKind
+from protocol.control import KIND_WORDS, Members, MyPersons, MyShareKind, day_ms
 
 ANY: Final = "any"
 
@@ -26,6 +25,7 @@ async def ask_share_kind(visit: Visit) -> Response:
         kinds=KIND_WORDS,
         days=DAYS,
         purposes=PURPOSES,
+        choice=Choice(""),
         any=ANY,
     )
 
@@ -63,10 +63,9 @@ def _since(values: list[str]) -> int:
             return 0
         case [str(text)]:
             try:
-                day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+                return max(0, day_ms(text))
             except ValueError:
                 raise forms.unclear("since when") from None
-            return max(0, int(day.timestamp() * 1000))
         case _:
             raise forms.unclear("since when")
 

@@ -1,6 +1,7 @@
 """The images of a study on the page: a small one with its pictures, of a large one each for itself."""
 
 from hashlib import sha256
+from typing import NamedTuple
 
 import trio
 from starlette.responses import Response
@@ -52,20 +53,19 @@ async def _list_images(visit: Visit, record: MyRecordItem) -> Response:
     """From the index alone: the record may have gigabytes."""
     most = START_BYTES + limits.STUDY_INDEX_BYTES_MAX
     try:
-        head = await content_of(visit, MyRecord(id=record.token, is_index=True), most)
-        study = decode_head(head)
+        study = decode_head(await content_of(visit, MyRecord(id=record.token, is_index=True), most))
     except Malformed:
-        return _page(visit, record, None, {}, limits.STUDY_IMAGES_LISTED)
-    return _page(visit, record, study, {}, limits.STUDY_IMAGES_LISTED)
+        return _no_study(visit, record)
+    return _page(visit, record, study, _chosen(visit, study, limits.STUDY_IMAGES_LISTED), {})
 
 
 async def _show_pictures(visit: Visit, record: MyRecordItem, raw: bytes) -> Response:
     """Some images, each with its picture: held against the index first, and drawn at the same time."""
-    step = limits.STUDY_PICTURES_SHOWN
     try:
         study = decode_head(raw[: head_length(raw)])
     except Malformed:
-        return _page(visit, record, None, {}, step)
+        return _no_study(visit, record)
+    chosen = _chosen(visit, study, limits.STUDY_PICTURES_SHOWN)
     pictures: dict[str, Picture] = {}
 
     async def draw(one: StudyFile) -> None:
@@ -77,39 +77,45 @@ async def _show_pictures(visit: Visit, record: MyRecordItem, raw: bytes) -> Resp
             pictures[one.path] = Picture("", NOT_INDEXED)
 
     async with trio.open_nursery() as nursery:
-        for one in _chosen(visit, study, step)[1]:
+        for one in chosen.files:
             nursery.start_soon(draw, one)
-    return _page(visit, record, study, pictures, step)
+    return _page(visit, record, study, chosen, pictures)
 
 
-def _images(study: Study) -> list[StudyFile]:
-    return [one for one in study.files if one.instance]
+class _Chosen(NamedTuple):
+    """The images of one page, which begins at the `first` of all `images` and has at most `step`."""
+
+    files: list[StudyFile]
+    first: int
+    images: int
+    step: int
 
 
-def _chosen(visit: Visit, study: Study, step: int) -> tuple[int, list[StudyFile]]:
-    """Where in the images the page begins, and those on it: the first ones, where that is not said."""
-    images, text = _images(study), visit.query("first")
+def _chosen(visit: Visit, study: Study, step: int) -> _Chosen:
+    """Those that the address asks for: the first ones, where it does not."""
+    images, text = [one for one in study.files if one.instance], visit.query("first")
     first = int(text) if text.isascii() and text.isdecimal() and int(text) < len(images) else 0
-    return first, images[first : first + step]
+    return _Chosen(images[first : first + step], first, len(images), step)
+
+
+def _no_study(visit: Visit, record: MyRecordItem) -> Response:
+    return visit.page("study.html", record=record, study=None, shown=(), first=0, images=0, others=())
 
 
 def _page(
-    visit: Visit, record: MyRecordItem, study: Study | None, pictures: dict[str, Picture], step: int
+    visit: Visit, record: MyRecordItem, study: Study, chosen: _Chosen, pictures: dict[str, Picture]
 ) -> Response:
     """The images of this page with their pictures, where there are any, and the other files by name."""
-    if study is None:
-        return visit.page("study.html", record=record, study=None, shown=(), first=0, images=0, others=())
-    first, chosen = _chosen(visit, study, step)
     others = [one for one in study.files if not one.instance]
     return visit.page(
         "study.html",
         record=record,
         study=study,
-        shown=[(one, pictures.get(one.path)) for one in chosen],
-        first=first,
-        images=len(_images(study)),
+        shown=[(one, pictures.get(one.path)) for one in chosen.files],
+        first=chosen.first,
+        images=chosen.images,
         others=others[: limits.STUDY_IMAGES_LISTED],
         left_out=max(0, len(others) - limits.STUDY_IMAGES_LISTED),
-        step=step,
+        step=chosen.step,
         are_drawn=bool(pictures),
     )

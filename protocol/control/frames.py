@@ -140,3 +140,13 @@ def utc(ms: int) -> str:
     """Unix milliseconds as text, e.g. `2026-01-31T12:00:00.000Z`; cut to the years 1970-9999."""
     moment = datetime.fromtimestamp(max(0, min(ms, _UTC_MS_MAX)) // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{max(0, min(ms, _UTC_MS_MAX)) % 1000:03d}Z"
+
+
+def day_ms(day: str) -> int:
+    """Unix milliseconds of the beginning of a day `2026-01-31`, UTC. Raises ValueError where it is none."""
+    return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def plain(text: str) -> str:
+    """`text` without control characters, which could drive the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
