@@ -19,6 +19,9 @@ from protocol.transactions import Content, GrantId, TokenId, TransactionId
 
 NO_HISTORY = bytes(HASH_BYTES)
 NO_AUDIT_HEAD = bytes(HASH_BYTES)
+NEAR_BYTES = 2
+"""How much of a grant's key is its token's. More would make paths longer in ledgers of few tokens, and what
+is left must resist collisions: an owner who finds one has two grants under one entry."""
 
 
 class TokenState(Wire, frozen=True, tag=1):
@@ -136,7 +139,9 @@ def token_entry_key(token: TokenId) -> bytes:
 
 
 def grant_entry_key(token: TokenId, grant_id: GrantId) -> bytes:
-    return digest("state-grant", token, grant_id)
+    """Begins as that of its token, so that the upper parts of their two paths are one."""
+    near = token_entry_key(token)[:NEAR_BYTES]
+    return near + digest("state-grant", token, grant_id)[NEAR_BYTES:]
 
 
 def owner_key_entry_key(owner_key: PublicKey) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.blocks import genesis_committee
-from protocol.codec import encode
+from protocol.codec import digest, encode
 from protocol.errors import Malformed
 from protocol.keys import PublicKey
 from protocol.state import (
@@ -46,6 +46,15 @@ def test_the_genesis_state_is_its_members() -> None:
     assert START.committee == genesis_committee(GENESIS)
     assert [one.id_key for one in START.members()] == [one.id_key for one in GENESIS.members]
     assert START.member(STRANGER.public) is None
+
+
+def test_the_key_of_a_grant_begins_as_that_of_its_token_and_nothing_else_does() -> None:
+    tokens = [TokenId(digest("test", bytes((at,)))) for at in range(64)]
+    for token in tokens:
+        key = grant_entry_key(token, GrantId(tokens[0]))
+        assert [other for other in tokens if token_entry_key(other)[:2] == key[:2]] == [token]
+    assert len({grant_entry_key(token, GrantId(tokens[0]))[2:] for token in tokens}) == len(tokens)
+    assert len({grant_entry_key(tokens[0], GrantId(token))[2:] for token in tokens}) == len(tokens)
 
 
 def test_the_same_bytes_give_each_kind_of_entry_another_key() -> None:

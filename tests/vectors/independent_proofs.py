@@ -133,9 +133,9 @@ def checked(proof: Any, genesis: Any, network: bytes, asked: Any, now_ms: int, a
     old = age_ms is not None and now_ms - header[6] > age_ms
     need(header[6] <= now_ms + genesis[4][1] and not old, "of another time")
     need(0 < len(asked) < 65 and all(len(one) == 32 and len(two) in (0, 32) for one, two in asked), "ids")
-    keys = [(digest("state-token", one), two and digest("state-grant", one, two)) for one, two in asked]
-    found = entries(header[8], {key for pair in keys for key in pair if key}, places, siblings)
-    for standing, (token, grant) in zip(standings, keys, strict=True):
+    own = [(k := digest("state-token", t), g and k[:2] + digest("state-grant", t, g)[2:]) for t, g in asked]
+    found = entries(header[8], {key for pair in own for key in pair if key}, places, siblings)
+    for standing, (token, grant) in zip(standings, own, strict=True):
         need(standing == judge(found[token], found.get(grant), grant), "a standing that is not so")
     return [header[4], header[6], digest("block", pack(header)), standings]
 
