@@ -38,6 +38,7 @@ class Code(StrEnum):
     WRONG_PASSPHRASE = "wrong-passphrase"
     STORE_DAMAGED = "store-damaged"
     STORE_NEWER = "store-newer"
+    STORE_OLDER = "store-older"
     STORE_FULL = "store-full"
     STORE_FAILED = "store-failed"
     KEY_FILE = "key-file"

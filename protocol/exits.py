@@ -33,6 +33,7 @@ _STATUS: Final[dict[str, int]] = {
     Code.WRONG_PASSPHRASE: 12,
     Code.STORE_DAMAGED: 13,
     Code.STORE_NEWER: 14,
+    Code.STORE_OLDER: FAILED,
     Code.STORE_FULL: FAILED,
     Code.STORE_FAILED: FAILED,
     Code.KEY_FILE: FAILED,

@@ -162,7 +162,7 @@ def load_manifest(folder: Path) -> Manifest:
     """The manifest of the backup in `folder`, its root checked and its files not.
 
     Raises:
-        UserError: there is no backup (Code.USAGE), or a newer version wrote it (Code.STORE_NEWER).
+        UserError: there is no backup (Code.USAGE), or another version wrote it (STORE_NEWER, STORE_OLDER).
         StorageError: the manifest is damaged.
     """
     path = folder / MANIFEST
@@ -177,12 +177,8 @@ def load_manifest(folder: Path) -> Manifest:
         ) from error
     try:
         version = msgspec.json.decode(raw, type=_Versions)
-        if version.v > VERSION or version.schema > layout.SCHEMA:
-            raise UserError(
-                f"the backup in {folder} was written by a newer version of chartmesh",
-                "install that version",
-                code=Code.STORE_NEWER,
-            )
+        layout.check_version(f"the backup in {folder}", version.v, VERSION)
+        layout.check_version(f"the backup in {folder}", version.schema, layout.SCHEMA)
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise damaged(f"{path} is damaged") from error

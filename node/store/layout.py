@@ -5,7 +5,9 @@ another. The ledger, the blobs and the audit log are separate databases; their p
 same, so that a key tells what it is wherever it is seen.
 """
 
-SCHEMA = 1  # raised when a key or a value changes its meaning
+from protocol.errors import Code, UserError
+
+SCHEMA = 2  # raised when a key or a value changes its meaning
 
 # Ledger database.
 STATE = b"state/"
@@ -62,6 +64,22 @@ COUNTED = b"counted/"
 
 _HEIGHT_BYTES = 8
 _INDEX_BYTES = 4
+
+
+def check_version(what: str, written: int, known: int) -> None:
+    """Raises UserError where `what` was `written` in another version than `known`: nothing is converted."""
+    if written > known:
+        raise UserError(
+            f"{what} was written by a newer version of chartmesh",
+            "install that version again",
+            code=Code.STORE_NEWER,
+        )
+    if written < known:
+        raise UserError(
+            f"{what} was written by an earlier version of chartmesh, and this one reads it otherwise",
+            "install that version again, or begin anew with another data directory",
+            code=Code.STORE_OLDER,
+        )
 
 
 def after(prefix: bytes) -> bytes | None:

@@ -178,7 +178,7 @@ def open_leveldb(
         StorageError: damaged (Code.STORE_DAMAGED: quarantine it and resync), or the disk failed
             (Code.STORE_FAILED, Code.STORE_FULL: the database may be whole).
         UserError: open elsewhere (Code.LOCKED), of another network (Code.WRONG_NETWORK), or written
-            by a newer version (Code.STORE_NEWER).
+            by another version (Code.STORE_NEWER, Code.STORE_OLDER).
     """
     _prepare(path, remedy)
     database = _open(path, tuning, remedy)
@@ -261,12 +261,7 @@ def _check_markers(path: Path, database: plyvel.DB, network: bytes, remedy: str)
             for key, value in ((_SCHEMA_KEY, layout.SCHEMA.to_bytes(4, "big")), (_NETWORK_KEY, network)):
                 batch.put(key, _check(key, value) + value)
         return
-    if int.from_bytes(schema, "big") > layout.SCHEMA:
-        raise UserError(
-            f"database {path} was written by a newer version of chartmesh",
-            "install that version again",
-            code=Code.STORE_NEWER,
-        )
+    layout.check_version(f"database {path}", int.from_bytes(schema, "big"), layout.SCHEMA)
     if owner != network:
         raise UserError(
             f"database {path} belongs to the network {owner.hex()[:12]}, not to {network.hex()[:12]}",

@@ -152,11 +152,12 @@ async def test_hashes_alone_do_not_make_a_backup_whole(home: Home, left_out: byt
     assert refused(verify_backup, home.folder) == Code.STORE_DAMAGED
 
 
-async def test_one_of_a_newer_version_is_not_read(home: Home) -> None:
+@pytest.mark.parametrize(("step", "code"), [(1, Code.STORE_NEWER), (-1, Code.STORE_OLDER)])
+async def test_one_of_another_version_is_not_read(home: Home, step: int, code: Code) -> None:
     await home.back_up()
-    newer = replace(load_manifest(home.folder), schema=layout.SCHEMA + 1).sealed()
-    (home.folder / MANIFEST).write_bytes(encode_manifest(newer))
-    assert refused(verify_backup, home.folder) == Code.STORE_NEWER
+    other = replace(load_manifest(home.folder), schema=layout.SCHEMA + step).sealed()
+    (home.folder / MANIFEST).write_bytes(encode_manifest(other))
+    assert refused(verify_backup, home.folder) == code
 
 
 async def test_what_is_restored_is_what_was_backed_up_without_a_vote_file(

@@ -26,6 +26,7 @@ def test_every_code_has_an_exit_status() -> None:
         (Code.WRONG_PASSPHRASE, 12),
         (Code.STORE_DAMAGED, 13),
         (Code.STORE_NEWER, 14),
+        (Code.STORE_OLDER, 1),
         (Code.INTERRUPTED, 130),
     ],
 )

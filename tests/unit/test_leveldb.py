@@ -241,13 +241,16 @@ def test_a_directory_of_another_network_is_refused(path: Path) -> None:
     open_leveldb(path, tuning=SMALL, network=NETWORK).close()
 
 
-def test_a_directory_of_a_newer_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as newer:
-        newer.setattr(layout, "SCHEMA", layout.SCHEMA + 1)
+@pytest.mark.parametrize(("step", "code"), [(1, Code.STORE_NEWER), (-1, Code.STORE_OLDER)])
+def test_a_directory_of_another_version_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: int, code: Code
+) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(layout, "SCHEMA", layout.SCHEMA + step)
         open_leveldb(path, tuning=SMALL, network=NETWORK).close()
     with pytest.raises(UserError) as caught:
         open_leveldb(path, tuning=SMALL, network=NETWORK)
-    assert caught.value.code is Code.STORE_NEWER
+    assert caught.value.code is code
 
 
 def test_a_database_without_its_version_is_damage(path: Path) -> None:
