@@ -1,7 +1,5 @@
 """The patient's commands. Each starts the light client in the background where it does not run."""
 
-from collections.abc import Iterator, Sequence
-
 import click
 
 from cli import render
@@ -20,13 +18,14 @@ from cli.values import rows_option
 from cli.wallet import lost_phone, recover
 from protocol import exits, limits
 from protocol.control import (
+    LOG_WORDS,
     AccessItem,
     MyCode,
     MyRecord,
-    MyRecordItem,
     MyRecords,
     MyWho,
     MyWhoResult,
+    histories,
 )
 
 
@@ -95,10 +94,11 @@ def records(settings: Settings, person: str | None) -> None:
                 render.named(one.issuer_name, one.issuer),
                 one.type,
                 render.size(one.size),
-                f"  before: {one.title}" if is_earlier else one.title,
+                f"  before: {one.title}" if one is not history[0] else one.title,
                 ", ".join(reader(grant) for grant in one.grants) or "only you",
             )
-            for one, is_earlier in _with_history(result.records)
+            for history in histories(result.records)
+            for one in history
         ),
         empty="you have no records yet: show a clinic a code from: chartmesh my code",
     )
@@ -141,18 +141,6 @@ def who(settings: Settings, rows: int, record: str | None) -> int:
     return exits.IN_PART if result.unreached or result.flawed else exits.DONE
 
 
-def _with_history(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordItem, bool]]:
-    """Each record as it is now, and below it what it took the place of, newest first."""
-    known = {one.token: one for one in records}
-    for one in records:
-        if not one.amended_by:
-            yield one, False
-            newer, earlier = one, known.get(one.prior)
-            while earlier is not None and earlier.amended_by == newer.token:
-                yield earlier, True
-                newer, earlier = earlier, known.get(earlier.prior)
-
-
 def _print_accesses(result: MyWhoResult) -> None:
     render.table(
         ("TIME", "CLINIC", "USER", "PURPOSE", "RECORD", "SHARE", "OUTCOME", "TOLD BY", "PROOF", "TITLE"),
@@ -189,14 +177,3 @@ def _proof(one: AccessItem) -> str:
     """What there is beside the clinic's word: the reader's signature, and a head on the ledger."""
     found = ["signed"] * one.is_proven + ["posted"] * one.is_posted
     return ", ".join(found) or "none"
-
-
-_MISTRUST = "do not rely on what it lists, and tell the network's members"
-LOG_WORDS = {
-    "unreached": "could not be reached: what it served is missing here",
-    "not-posted": "has posted nothing to the ledger yet: that its list is whole is only its word",
-    "changed": f"HIDES OR HAS CHANGED ENTRIES: its list is not what its own audit head says; {_MISTRUST}",
-    "cut": f"HAS CUT ITS LOG: it shows fewer entries than it had before; {_MISTRUST}",
-    "forked": f"HAS REWRITTEN ITS LOG: it shows another history than it did before; {_MISTRUST}",
-    "unproven": f"DOES NOT PROVE that its list is what it posted to the ledger; {_MISTRUST}",
-}

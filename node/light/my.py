@@ -254,4 +254,5 @@ class My:
             prior=(place.prior or b"").hex(),
             amended_by=(place.amended_by or b"").hex(),
             person=self._persons.name_of(self._persons.of(record, held)),
+            keep_until=utc(label.keep_until_ms) if label.keep_until_ms else None,
         )

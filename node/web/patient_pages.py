@@ -10,12 +10,13 @@ from starlette.responses import Response
 from node.web import forms, words
 from node.web.download import Download
 from node.web.kind_pages import KIND_DONE, KIND_SHOWN
-from node.web.reading_pages import can_read, find_record, read_record
+from node.web.reading_pages import can_read, find_history, find_record, read_record
 from node.web.request_pages import REQUEST_DONE, REQUEST_SHOWN
 from node.web.sharing_pages import SHARING_DONE, SHARING_SHOWN, soon_of
 from node.web.visit import Handler, Visit
 from protocol import limits
 from protocol.control import (
+    LOG_WORDS,
     Members,
     MyCode,
     MyRecord,
@@ -24,17 +25,18 @@ from protocol.control import (
     MyShares,
     MyWho,
     Status,
+    histories,
 )
 
 WHO_ROWS: Final = 500
 
 
 async def show_records(visit: Visit) -> Response:
-    """All records, or those that the words of `q` are in, by month."""
-    every = (await visit.asking(MyRecords())).records
+    """All records, or those that the words of `q` are in, by month; what one amends stands below it."""
+    every = list(histories((await visit.asking(MyRecords())).records))
     sought = visit.query("q")
-    found = [one for one in every if _fits(one, sought)]
-    months = [(name, list(items)) for name, items in groupby(found, lambda one: words.month(one.time))]
+    found = [one for one in every if any(_fits(version, sought) for version in one)]
+    months = [(name, list(items)) for name, items in groupby(found, lambda one: words.month(one[0].time))]
     return visit.page(
         "records.html",
         months=months,
@@ -46,9 +48,14 @@ async def show_records(visit: Visit) -> Response:
 
 
 async def show_record(visit: Visit) -> Response:
-    record = await find_record(visit)
+    history = await find_history(visit)
+    [record] = [one for one in history if one.token == visit.name("token")]
     return visit.page(
-        "record.html", record=record, can_read=can_read(record), soon=soon_of(visit, record.grants)
+        "record.html",
+        record=record,
+        history=history,
+        can_read=can_read(record),
+        soon=soon_of(visit, record.grants),
     )
 
 
@@ -65,7 +72,8 @@ async def show_who(visit: Visit) -> Response:
     token = visit.query("record")
     answer = await visit.asking(MyWho(record=forms.identity(token) if token else None, rows=WHO_ROWS))
     days = [(day, list(items)) for day, items in groupby(answer.accesses, lambda one: words.day(one.time))]
-    return visit.page("who.html", days=days, answer=answer, token=token, tell=words.access)
+    flawed = [(one, LOG_WORDS[one.state]) for one in answer.logs if one.state in LOG_WORDS]
+    return visit.page("who.html", days=days, answer=answer, flawed=flawed, token=token, tell=words.access)
 
 
 async def ask_code(visit: Visit) -> Response:

@@ -10,7 +10,7 @@ from node.web.looking import NotShown
 from node.web.study_pages import content_of, read_study, unreadable
 from node.web.visit import Visit
 from protocol import limits
-from protocol.control import MyRecord, MyRecordItem, MyRecords
+from protocol.control import MyRecord, MyRecordItem, MyRecords, histories
 from protocol.errors import Malformed, Refused
 from protocol.fhir import read_bundle
 from protocol.records import RecordType
@@ -20,10 +20,14 @@ LINES_SHOWN: Final = 12
 
 async def find_record(visit: Visit) -> MyRecordItem:
     """The record that the path names. Raises Refused where she has no such one."""
-    token = visit.name("token")
-    for one in (await visit.asking(MyRecords())).records:
-        if one.token == token:
-            return one
+    return next(one for one in await find_history(visit) if one.token == visit.name("token"))
+
+
+async def find_history(visit: Visit) -> tuple[MyRecordItem, ...]:
+    """The record that the path names, what it took the place of and what took its, newest first."""
+    for history in histories((await visit.asking(MyRecords())).records):
+        if any(one.token == visit.name("token") for one in history):
+            return history
     raise Refused
 
 

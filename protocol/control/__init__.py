@@ -89,6 +89,7 @@ from protocol.control.patient_requests import (
     WalletShow,
 )
 from protocol.control.patient_results import (
+    LOG_WORDS,
     AccessItem,
     EraseResult,
     HolderItem,
@@ -116,6 +117,7 @@ from protocol.control.patient_results import (
     VerifiedLog,
     VerifiedRecord,
     VerifyResult,
+    histories,
 )
 from protocol.control.record_results import (
     CopyItem,
@@ -206,6 +208,7 @@ from protocol.control.wallet import (
 __all__ = [
     "HEADER_BYTES",
     "KIND_WORDS",
+    "LOG_WORDS",
     "SOCKET_NAME",
     "AccessAsk",
     "AccessAskResult",
@@ -367,6 +370,7 @@ __all__ = [
     "encode_document",
     "encode_request",
     "frame",
+    "histories",
     "plain",
     "result_of",
     "takes_content",

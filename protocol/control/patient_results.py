@@ -1,5 +1,8 @@
 """What a patient's light client answers, by the rules of all results."""
 
+from collections.abc import Iterator, Sequence
+from typing import Final
+
 from protocol.control.results import Document, GrantItem, Item, RequestItem
 
 
@@ -27,7 +30,7 @@ class MyPersonsResult(Document, frozen=True, kw_only=True):
 class MyRecordItem(Item, frozen=True, kw_only=True):
     """`grants` are the live ones: who can see this record. `prior` is the record that it amends, and
     `amended_by` the newest that amends it: together they are one record with a history. `person` is empty
-    where the wallet does not know whose it is.
+    where the wallet does not know whose it is. Until `keep_until` its clinic has to keep it.
     """
 
     token: str
@@ -41,6 +44,18 @@ class MyRecordItem(Item, frozen=True, kw_only=True):
     prior: str = ""
     amended_by: str = ""
     person: str = ""
+    keep_until: str | None = None
+
+
+def histories(records: Sequence[MyRecordItem]) -> Iterator[tuple[MyRecordItem, ...]]:
+    """Each record as it is now, followed by what it took the place of, newest first."""
+    known = {one.token: one for one in records}
+    for one in records:
+        if one.amended_by not in known:
+            history = [one]
+            while (earlier := known.get(history[-1].prior)) and earlier.amended_by == history[-1].token:
+                history.append(earlier)
+            yield tuple(history)
 
 
 class MyRecordsResult(Document, frozen=True, kw_only=True):
@@ -253,6 +268,18 @@ class LogItem(Item, frozen=True, kw_only=True):
     state: str
     posted: int = 0
     posted_time: str | None = None
+
+
+_MISTRUST: Final = "do not rely on what it lists, and tell the network's members"
+LOG_WORDS: Final = {
+    "unreached": "could not be reached: what it served is missing here",
+    "not-posted": "has posted nothing to the ledger yet: that its list is whole is only its word",
+    "changed": f"HIDES OR HAS CHANGED ENTRIES: its list is not what its own audit head says; {_MISTRUST}",
+    "cut": f"HAS CUT ITS LOG: it shows fewer entries than it had before; {_MISTRUST}",
+    "forked": f"HAS REWRITTEN ITS LOG: it shows another history than it did before; {_MISTRUST}",
+    "unproven": f"DOES NOT PROVE that its list is what it posted to the ledger; {_MISTRUST}",
+}
+"""What to say of a clinic by the `state` of its list, where there is something to say."""
 
 
 class MyWhoResult(Document, frozen=True, kw_only=True):

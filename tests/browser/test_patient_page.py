@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from node.samples import open_samples
+from tests.browser.test_accessible import NARROW, broken
 from tests.browser.world import CONTENT, DOCUMENT, IMAGE, LETTER, SCAN, SUMMARY, World, add_record
 from tests.dicom_world import SIDE, dicom, write_study
 
@@ -155,6 +156,25 @@ def test_a_code_of_the_page_brings_a_record_that_appears_by_itself(world: World)
         title = f"By the page {secrets.token_hex(4)}"
         add_record(world.stage, code, title)
         expect(first.locator(".record h3").first).to_have_text(title)
+
+
+def test_a_correction_and_what_it_corrects_are_one_record_with_a_history(world: World) -> None:
+    wrong, right = (f"{word} knee {secrets.token_hex(4)}" for word in ("Left", "Right"))
+    code = world.ask(world.patient, "my", "code", "--clinic", "clinic-a", "--count", "2")["code"]
+    old = add_record(world.stage, code, wrong)
+    add_record(world.stage, code, right, CONTENT, "--amends", old, "--keep-until", "2040-01-31")
+    with world.visit(world.patient, viewport=NARROW) as page:
+        entry = page.locator(".record").filter(has_text=right)
+        expect(entry).to_have_count(1)
+        expect(page.locator(".record h3").filter(has_text=wrong)).to_have_count(0)
+        entry.get_by_role("link", name=wrong).click()
+        expect(page.get_by_text("This is an earlier version.")).to_be_visible()
+        assert broken(page) == []
+        page.get_by_role("main").get_by_role("link", name=right).first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(right)
+        expect(page.get_by_text("31 Jan 2040: clinic-a has to keep it")).to_be_visible()
+        expect(page.get_by_role("link", name=wrong)).to_be_visible()
+        assert broken(page) == []
 
 
 def test_a_wallet_says_how_it_is(world: World) -> None:

@@ -107,11 +107,11 @@ def is_wrong(said: ConsoleMessage) -> bool:
     return said.type == "error" and not (is_status and "/static/" not in said.location["url"])
 
 
-def add_record(stage: Stage, code: str, title: str, content: bytes = CONTENT) -> str:
-    """What clinic-a adds with a patient's code; its token."""
+def add_record(stage: Stage, code: str, title: str, content: bytes = CONTENT, *more: str) -> str:
+    """What clinic-a adds with a patient's code and `more` options; its token."""
     file = stage.root / "added"
     file.write_bytes(content)
-    arguments = ("record", "add", str(file), "--title", title, "--as-is", "--for", code)
+    arguments = ("record", "add", str(file), "--title", title, "--as-is", "--for", code, *more)
     [added] = trio.run(stage.clinics["clinic-a"].ask, *arguments)["records"]
     token: str = added["token"]
     return token

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.my import LOG_WORDS
 from protocol import control
 from protocol.audit_map import LogFlaw
+from protocol.control import LOG_WORDS
 from tests.contract import test_cli
 from tests.contract.test_cli import Run
 from tests.control_world import serving

@@ -10,7 +10,7 @@ from protocol import limits
 from protocol.audit import AuditEvent, AuditRecord
 from protocol.codec import digest
 from protocol.codes import check_code, decode_code
-from protocol.control import EraseResult, MyErase
+from protocol.control import EraseResult, MyErase, utc
 from protocol.errors import Code, UserError
 from protocol.grants import RecordLabel, SealedKey, seal_key
 from protocol.transactions import Mint, TokenId, sealed_hash, sign_transaction
@@ -189,6 +189,8 @@ def test_what_its_issuer_has_to_keep_is_not_erased_before_its_day() -> None:
         )
         free = await add(first, await receive_code(someone, first), b"%PDF-1.7 a letter")
         await trio.sleep(5)
+        listed = {one.token: one.keep_until for one in (await someone.my.records()).records}
+        assert listed == {kept.token: utc(now_ms + limits.RETENTION_MS_MAX), free.token: None}
         for words in (None, WORDS):
             with pytest.raises(UserError) as caught:
                 await erase(someone, kept.token, words)
