@@ -9,7 +9,7 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "page", "startup")
+BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "page", "my", "startup")
 
 
 def main(arguments: list[str]) -> int:
@@ -60,6 +60,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.page import PAGE, PAGE_QUICK, bench_page
 
             return bench_page(PAGE_QUICK if is_quick else PAGE)
+        case "my":
+            from node.bench.mine import MINE, MINE_QUICK, bench_mine
+
+            return bench_mine(MINE_QUICK if is_quick else MINE)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 

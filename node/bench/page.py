@@ -2,7 +2,8 @@
 
 The node behind the page answers at once from what this bench made up: measured is what the page itself
 adds, which is mostly its template. The limit is a small file over the same connection, measured in turn:
-the server and the guard, without a page. What a browser then needs to paint is not measured here.
+the server and the guard, without a page. What a browser needs until it has painted is measured where there
+is one, beside a page that shows next to nothing.
 """
 
 import time
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import trio
 
 from node.adapters import SystemClock, SystemEntropy
+from node.bench.painting import measure_paints
 from node.bench.report import Report, Row, Spread, paired
 from node.exchange import Exchange
 from node.web.door import PageDoor
@@ -31,6 +33,7 @@ from protocol.control import (
 from protocol.errors import UserError
 
 REACH_MS: Final = 500
+PAINTED: Final = ("/", "/nothing")
 TIMEOUT_S: Final = 60
 _STATUS: Final = StatusResult(
     role="light",
@@ -77,12 +80,20 @@ async def _bench(sizes: PageSizes) -> Report:
         link = (await door.open()).url
         opened_ms = 1e3 * (time.perf_counter() - began)
         rows = await trio.to_thread.run_sync(partial(_browse, link, sizes))
+        link = (await door.open()).url
+        paints = await trio.to_thread.run_sync(partial(measure_paints, link, PAINTED, sizes.rounds))
         nursery.cancel_scope.cancel()
     report = Report("page", ["the node's own answers are made up and cost nothing here"])
-    report.rows = [
-        Row("first link of a node, libraries and all", "ms", Spread.of([opened_ms])),
-        *rows,
-    ]
+    report.rows = [Row("first link of a node, libraries and all", "ms", Spread.of([opened_ms])), *rows]
+    if paints is None:
+        report.notes.append("first paint is not measured: there is no chromium, or no playwright")
+    else:
+        listed, empty = paints
+        name = f"first paint of the list of {sizes.records:,} records"
+        report.rows += [
+            Row(name, "ms", Spread.of(listed), reach=REACH_MS, is_ceiling=True),
+            paired("the same", "ms", listed, "first paint of a page of one sentence", empty),
+        ]
     return report
 
 

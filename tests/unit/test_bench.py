@@ -1,6 +1,7 @@
 """Benches come to an end and give a report of the agreed shape. What they measure is judged by nobody."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from node.bench.__main__ import main
+from cli.bench import BENCHES as offered
+from node.bench.__main__ import BENCHES, main
 from node.bench.away import measure_absence
 from node.bench.drawing import draw
 from node.bench.growth import GrowthSizes, bench_growth
@@ -58,7 +60,7 @@ def test_the_proofs_bench_weighs_proofs_that_verify(tmp_path: Path) -> None:
 
 
 def test_the_page_bench_compares_pages_with_a_small_file() -> None:
-    opened, first, whole, found = bench_page(PageSizes(records=40, rounds=2)).rows
+    opened, first, whole, found, *_ = bench_page(PageSizes(records=40, rounds=2)).rows
     assert (first.name, first.reach, first.is_ceiling) == (
         "first byte of the list of 40 records",
         500,
@@ -68,6 +70,14 @@ def test_the_page_bench_compares_pages_with_a_small_file() -> None:
     assert whole.figure.least > first.figure.least > 0
     assert found.limit == whole.limit
     assert opened.figure.median > 0
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to paint a page")
+def test_the_page_bench_asks_a_browser_when_it_has_painted() -> None:
+    *_, paint, beside = bench_page(PageSizes(records=40, rounds=2)).rows
+    assert (paint.name, paint.reach) == ("first paint of the list of 40 records", 500)
+    assert beside.limit is not None
+    assert min(paint.figure.least, beside.limit.least) > 0
 
 
 def test_a_client_that_was_away_fetches_a_header_for_each_epoch(tmp_path: Path) -> None:
@@ -94,6 +104,10 @@ def test_a_drawing_says_what_the_report_says() -> None:
     assert drawn.startswith("<svg ")
     assert "a &lt; b: 0.617" in drawn
     assert "1,234 MB/s" in drawn
+
+
+def test_the_command_line_offers_every_bench() -> None:
+    assert offered == BENCHES
 
 
 def test_an_unknown_bench_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
