@@ -49,6 +49,9 @@ PATIENT: dict[type, Answer | control.Document] = {
     control.Status: STATUS,
     control.Members: MEMBERS,
     control.MyRecords: control.MyRecordsResult(records=(RECORD,)),
+    control.MyPersons: control.MyPersonsResult(
+        persons=(control.PersonItem(name="Alice", number=0, records=1),)
+    ),
     control.MyShares: control.MySharesResult(grants=(SHARED,)),
     control.MyShare: control.MyShareResult(grants=(SHARED,)),
     control.MyWho: control.MyWhoResult(accesses=()),

@@ -24,6 +24,8 @@ from protocol.control import (
     AnyRequest,
     Document,
     GrantItem,
+    MyPersons,
+    MyPersonsResult,
     MyRecordItem,
     MyRecords,
     MyRecordsResult,
@@ -151,6 +153,8 @@ class _Patient:
         match request:
             case MyRecords():
                 return self._records
+            case MyPersons():
+                return MyPersonsResult(persons=())
             case Status():
                 return _STATUS
             case _:

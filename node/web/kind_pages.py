@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from node.web import forms, words
 from node.web.request_pages import DAYS
-from node.web.sharing_pages import PURPOSES, Choice
+from node.web.sharing_pages import PURPOSES, Choice, chosen_person, several_persons
 from node.web.visit import Handler, Visit
 from protocol import limits
-from protocol.control import KIND_WORDS, Members, MyPersons, MyShareKind, day_ms
+from protocol.control import KIND_WORDS, Members, MyShareKind, day_ms
 
 ANY: Final = "any"
 
@@ -17,11 +17,10 @@ ANY: Final = "any"
 async def ask_share_kind(visit: Visit) -> Response:
     """What of, with whom, how long and what for."""
     members = (await visit.asking(Members())).members
-    persons = (await visit.asking(MyPersons())).persons
     return visit.page(
         "share_kind.html",
         clinics=sorted(members, key=lambda one: one.name),
-        persons=persons if len(persons) > 1 else (),
+        persons=await several_persons(visit),
         kinds=KIND_WORDS,
         days=DAYS,
         purposes=PURPOSES,
@@ -47,7 +46,7 @@ async def share_kind(visit: Visit) -> Response:
         issuer=None if issuer == ANY else issuer,
         since_ms=_since(form.get("since", [""])),
         is_future="future" in form,
-        person=forms.one(form, "person") if "person" in form else None,
+        person=await chosen_person(visit, form),
     )
     shared = await visit.asking(request)
     told = [words.can_read(shared.grants)] if shared.grants else ["You have no such record now."]

@@ -12,7 +12,13 @@ from node.web.download import Download
 from node.web.kind_pages import KIND_DONE, KIND_SHOWN
 from node.web.reading_pages import can_read, find_history, find_record, read_record
 from node.web.request_pages import REQUEST_DONE, REQUEST_SHOWN
-from node.web.sharing_pages import SHARING_DONE, SHARING_SHOWN, soon_of
+from node.web.sharing_pages import (
+    SHARING_DONE,
+    SHARING_SHOWN,
+    chosen_person,
+    several_persons,
+    soon_of,
+)
 from node.web.visit import Handler, Visit
 from protocol import limits
 from protocol.control import (
@@ -43,6 +49,7 @@ async def show_records(visit: Visit) -> Response:
         sought=sought,
         found=len(found),
         total=len(every),
+        is_several=bool(await several_persons(visit)),
         status=await visit.asking(Status()),
     )
 
@@ -77,7 +84,13 @@ async def show_who(visit: Visit) -> Response:
 
 
 async def ask_code(visit: Visit) -> Response:
-    return visit.page("code.html", clinics=(await visit.asking(Members())).members, receive=None)
+    return visit.page(
+        "code.html",
+        clinics=(await visit.asking(Members())).members,
+        persons=await several_persons(visit),
+        most=limits.ENROLMENTS_PER_CODE_MAX,
+        receive=None,
+    )
 
 
 async def make_code(visit: Visit) -> Response:
@@ -85,8 +98,11 @@ async def make_code(visit: Visit) -> Response:
     count = forms.one(form, "count")
     if not count.isdecimal() or not 1 <= int(count) <= limits.ENROLMENTS_PER_CODE_MAX:
         raise forms.unclear("how many records the code is for")
-    code = await visit.asking(MyCode(clinic=forms.one(form, "clinic"), count=int(count)))
-    return visit.page("code.html", clinics=(), receive=code, drawing=draw_code(code.code))
+    person = await chosen_person(visit, form)
+    code = await visit.asking(MyCode(clinic=forms.one(form, "clinic"), count=int(count), person=person))
+    return visit.page(
+        "code.html", persons=await several_persons(visit), receive=code, drawing=draw_code(code.code)
+    )
 
 
 async def show_wallet(visit: Visit) -> Response:

@@ -14,12 +14,14 @@ from protocol import limits
 from protocol.control import (
     GrantItem,
     Members,
+    MyPersons,
     MyPreview,
     MyPreviewResult,
     MyRecordItem,
     MyShare,
     MyShares,
     MyStop,
+    PersonItem,
     ProvisionItem,
     ShareTerms,
 )
@@ -100,6 +102,21 @@ def soon_of(visit: Visit, grants: Sequence[GrantItem]) -> set[str]:
     """The grants that end within a week."""
     by = visit.clock.wall_ms() + EXPIRES_SOON_MS
     return {one.grant for one in grants if words.local(one.not_after).timestamp() * 1000 < by}
+
+
+async def several_persons(visit: Visit) -> tuple[PersonItem, ...]:
+    """Whose records the wallet holds, where that is more than one person's."""
+    persons = (await visit.asking(MyPersons())).persons
+    return persons if len(persons) > 1 else ()
+
+
+async def chosen_person(visit: Visit, form: dict[str, list[str]]) -> str | None:
+    """Whom a form names. Raises UserError where it names nobody, and there are several."""
+    if "person" in form:
+        return forms.one(form, "person")
+    if await several_persons(visit):
+        raise forms.unclear("whose")
+    return None
 
 
 async def _preview(visit: Visit, choice: Choice) -> Response:

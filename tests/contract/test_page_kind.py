@@ -54,6 +54,14 @@ async def test_the_form_offers_clinics_kinds_and_persons_where_there_are_several
         assert 'name="person" value="Ben &lt;b&gt;"' in text
 
 
+async def test_a_wallet_of_several_shares_nothing_of_nobody_named() -> None:
+    async with open_world(answers(ALICE, BEN)) as world:
+        await world.enter()
+        answer = await world.post(PATH, FORM | {"csrf": await world.csrf()})
+    assert answer.status_code == 400
+    assert [one for one in world.script.asked if isinstance(one, control.MyShareKind)] == []
+
+
 async def test_what_is_chosen_is_asked_for_and_said() -> None:
     async with open_world(answers(provision=PROVISION)) as world:
         await world.enter()

@@ -70,6 +70,46 @@ async def test_how_long_a_clinic_has_to_keep_a_record_is_shown() -> None:
         assert ("31 Jan 2036: clinic-a has to keep it" in shown) is is_shown
 
 
+FAMILY: Final = PATIENT | {
+    control.MyPersons: control.MyPersonsResult(
+        persons=tuple(
+            control.PersonItem(name=name, number=at, records=1) for at, name in enumerate(("Alice", "Ben"))
+        )
+    ),
+    control.MyRecords: control.MyRecordsResult(
+        records=(replace(ELSE, person="Ben"), replace(CORRECTED, person=""))
+    ),
+    control.MyCode: control.MyCodeResult(
+        code="CM1ABC", clinic=CLINIC_A, clinic_name="clinic-a", not_after=RECORD.time, person="Ben"
+    ),
+}
+
+
+async def test_whose_a_record_is_is_shown_where_the_wallet_is_of_several() -> None:
+    async with open_world(FAMILY) as world:
+        await world.enter()
+        listed = (await world.get("/")).text
+        shown = (await world.get(f"/records/{OTHER}")).text
+    assert "2.0 KiB · Ben</p>" in listed
+    assert "2.0 KiB · not known whose</p>" in listed
+    assert "<dt>Whose</dt><dd>Ben</dd>" in shown
+    async with open_world(RECORDS) as world:
+        await world.enter()
+        assert "2.0 KiB</p>" in (await world.get("/")).text
+
+
+async def test_a_code_of_a_wallet_of_several_says_whose_it_is() -> None:
+    async with open_world(FAMILY) as world:
+        await world.enter()
+        assert (await world.get("/code")).text.count('name="person"') == 2
+        form = {"csrf": await world.csrf(), "clinic": CLINIC_A, "count": "1"}
+        unsaid = await world.post("/code", form)
+        made = await world.post("/code", form | {"person": "Ben"})
+    assert (unsaid.status_code, made.status_code) == (400, 200)
+    assert "add 1 record to Ben, until 25 Nov 2026" in made.text
+    assert [one.person for one in world.script.asked if isinstance(one, control.MyCode)] == ["Ben"]
+
+
 @pytest.mark.parametrize("state", [*LOG_WORDS, "proven"])
 async def test_a_clinic_whose_list_is_not_whole_is_named(state: str) -> None:
     log = control.LogItem(member=CLINIC_B, name="clinic-b", state=state)
