@@ -1,6 +1,8 @@
 """A clinic at its page, in a real browser against real nodes."""
 
-from playwright.sync_api import Page, expect
+from pathlib import Path
+
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.world import LETTER, World
 
@@ -41,6 +43,24 @@ def test_an_audit_log_is_sifted_at_a_choice_and_checked_whole(world: World) -> N
         expect(page.get_by_role("table").get_by_role("cell", name="refused").first).to_be_visible()
         page.get_by_role("link", name="Read the whole log again").click()
         expect(page.get_by_text("chain.")).to_be_visible()
+
+
+def test_a_choice_made_before_the_scripts_have_come_counts_once_they_have(
+    world: World, tmp_path: Path
+) -> None:
+    world.can_read("clinic-b")
+    world.ask(world.patient, "my", "record", world.letter, "-o", str(tmp_path))
+    with world.visit(world.clinic) as page:
+        held: list[Route] = []
+        page.route("**/htmx.min.js", lambda route: held.append(route))
+        turn(page, "Audit")
+        served = page.get_by_role("table").get_by_role("cell", name="served")
+        expect(served.first).to_be_visible()
+        page.get_by_label("Outcome").select_option("refused")
+        for route in held:
+            route.continue_()
+        expect(served).to_have_count(0)
+        expect(page.get_by_label("Outcome")).to_have_value("refused")
 
 
 def test_a_clinic_sees_what_patients_share_with_it_as_it_comes(world: World) -> None:

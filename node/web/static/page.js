@@ -2,6 +2,16 @@
 // the page shows that it is locked. Without this script everything works, and is as old as its loading.
 "use strict";
 
+// What was chosen before htmx listened, or put back by the browser, is not what the page shows yet.
+addEventListener("load", () => {
+  const shown = (one) => Math.max(0, [...one.options].findIndex((option) => option.defaultSelected));
+  const isOther = (one) =>
+    one.options ? one.selectedIndex !== shown(one) : one.type === "search" && one.value !== one.defaultValue;
+  for (const form of document.querySelectorAll("form.filter")) {
+    if ([...form.elements].some(isOther)) form.requestSubmit();
+  }
+});
+
 (() => {
   const address = document.body.dataset.events;
   if (!address || !window.EventSource) return;
