@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import click
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ from protocol.control import (
     RecordVerify,
     RecordVerifyResult,
 )
-from protocol.control.asking import RecordType
+from protocol.control.asking import RecordType, RequestKind
 from protocol.errors import ChartmeshError, Code, UserError
 
 _COMPLETE_S = 1.0
@@ -124,12 +125,17 @@ def add(
 @record.command("list")
 @shared_options
 @click.option("--patient", help="Only those of this patient, by your own name.")
+@click.option(
+    "--type", "kind", type=click.Choice(get_args(RequestKind)), default="all", help="Only of this type."
+)
 @since_option
 @rows_option
 @pass_settings
-def list_(settings: Settings, patient: str | None, since_ms: int | None, rows: int) -> None:
+def list_(
+    settings: Settings, patient: str | None, kind: RequestKind, since_ms: int | None, rows: int
+) -> None:
     """The records that this clinic issued or can read."""
-    result = call(settings.place, RecordList(patient=patient, since_ms=since_ms, rows=rows))
+    result = call(settings.place, RecordList(patient=patient, type=kind, since_ms=since_ms, rows=rows))
     if settings.is_json:
         render.document(result)
         return

@@ -1,5 +1,5 @@
 """What this clinic keeps for itself of the records that it issued: their labels and its own names for the
-patients, sealed to its own key, so that neither is in clear on its disk. Content keys are not kept."""
+patients, under its own key, so that neither is in clear on its disk. Content keys are not kept."""
 
 from collections.abc import Container, Iterator
 
@@ -10,11 +10,10 @@ from protocol import limits
 from protocol.codec import Wire, decode, encode
 from protocol.errors import Code, StorageError
 from protocol.grants import RecordLabel
-from protocol.keys import OpeningKey, PublicKey, seal
+from protocol.keys import NONCE_BYTES, OpeningKey, PublicKey
 from protocol.transactions import TokenId
 
 _ENTRY_BYTES_MAX = 8 * limits.KIB
-_ENTROPY_BYTES = 32
 
 
 class IssuedRecord(Wire, frozen=True):
@@ -42,8 +41,7 @@ class IssuedRecords:
 
     def put(self, token: TokenId, owner_key: PublicKey, record: IssuedRecord) -> None:
         """Writes a record down before its mint is submitted; durable when it returns."""
-        entropy = self._entropy.bytes(_ENTROPY_BYTES)
-        sealed = seal(self._opening_key.public, encode(record), entropy=entropy)
+        sealed = self._opening_key.keep(encode(record), nonce=self._entropy.bytes(NONCE_BYTES))
         entry = encode(IssuedEntry(record.label.time_ms, sealed))
         self._store.write([(layout.issued(token), entry), (layout.issued_key(owner_key), token)], sync=True)
 
@@ -72,7 +70,7 @@ class IssuedRecords:
 
     def open(self, entry: IssuedEntry) -> IssuedRecord:
         """Raises StorageError where the entry is not one that this clinic sealed."""
-        opened = self._opening_key.open(entry.sealed)
+        opened = self._opening_key.open_kept(entry.sealed)
         if opened is None:
             raise StorageError(
                 "an entry of this clinic's own records does not open",
@@ -81,10 +79,14 @@ class IssuedRecords:
             )
         return decode(IssuedRecord, opened, limit=_ENTRY_BYTES_MAX)
 
-    def tokens_of(self, patient: str, references: Container[bytes] = ()) -> set[TokenId]:
+    def of_patient(
+        self, patient: str, references: Container[bytes] = ()
+    ) -> Iterator[tuple[TokenId, IssuedRecord]]:
         """The records of a patient, by the clinic's own name or what her wallet is known by."""
-        opened = ((token, self.open(entry)) for token, entry in self.entries())
-        return {token for token, one in opened if one.patient == patient or one.reference in references}
+        for token, entry in self.entries():
+            one = self.open(entry)
+            if one.patient == patient or one.reference in references:
+                yield token, one
 
 
 def _decode(raw: bytes) -> IssuedEntry:

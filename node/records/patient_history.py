@@ -61,7 +61,7 @@ class PatientHistory:
         """All that this clinic ever had of hers: for its own audit log."""
         references = self._patients.references(name)
         granted = {grant.token for grant, _ in self._inbox.of_patient(references)}
-        return self._issued.tokens_of(name, references) | granted
+        return {token for token, _ in self._issued.of_patient(name, references)} | granted
 
     def is_fresh_for(self, entry: Entry) -> bool:
         """Whether the ledger here is as young as the entry's grant asks."""
@@ -72,9 +72,9 @@ class PatientHistory:
         return grant is None or freshness.age_ms < 1000 * grant.body.max_stale_s
 
     def _own(self, name: str, references: set[bytes]) -> Iterator[Entry]:
-        for token in self._issued.tokens_of(name, references):
-            state, own = self._ledger.state.token(token), self._issued.get(token)
-            if own is not None and state is not None and not state.erased:
+        for token, own in self._issued.of_patient(name, references):
+            state = self._ledger.state.token(token)
+            if state is not None and not state.erased:
                 yield Entry(token, own.label, own, None)
 
     def _open_grants(self, references: set[bytes]) -> Iterator[tuple[HeldGrant, SealedGrant]]:

@@ -1,5 +1,8 @@
 """The records of a clinic: those that it issued, and those that patients let it read."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from msgspec.structs import replace
 
 from node.chain.ledger import Ledger
@@ -71,19 +74,24 @@ class Records:
         times |= {token: entry.time_ms for token, entry in issued.items()}
         since_ms = request.since_ms or 0
         wanted = [token for token, time_ms in times.items() if time_ms >= since_ms]
-        wanted = [token for token in wanted if self._ledger.state.token(token) is not None]
         wanted.sort(key=lambda token: (times[token], token), reverse=True)
-        items: list[RecordItem] = []
-        for token in wanted[: request.rows]:
-            own = self._issued.open(issued[token]) if token in issued else None
-            items.append(self._item(token, own, readable.get(token)))
-        return RecordListResult(records=tuple(items), more=len(wanted) > request.rows)
+
+        def found() -> Iterator[RecordItem]:
+            for token in wanted:
+                own = self._issued.open(issued[token]) if token in issued else None
+                label = readable[token].label if own is None else own.label
+                # A mint that is not final yet has no token.
+                if _is_of(request, label) and self._ledger.state.token(token) is not None:
+                    yield self._item(token, own, readable.get(token))
+
+        return _first(found(), request.rows)
 
     def _list_patient(self, patient: str, request: RecordList) -> RecordListResult:
         since_ms = request.since_ms or 0
         wanted = [one for one in self._history.entries(patient) if one.label.time_ms >= since_ms]
-        items = [self._row(one.token, one.label, one.own, patient) for one in wanted[: request.rows]]
-        return RecordListResult(records=tuple(items), more=len(wanted) > request.rows)
+        wanted = [one for one in wanted if _is_of(request, one.label)]
+        rows = (self._row(one.token, one.label, one.own, patient) for one in wanted)
+        return _first(rows, request.rows)
 
     def _readable(self) -> dict[TokenId, SealedGrant]:
         """What came with each record that has a live grant to this clinic."""
@@ -152,3 +160,13 @@ class Records:
     def _block_time_ms(self, height: int) -> int:
         header = self._ledger.header(height)
         return 0 if header is None else header.time_ms
+
+
+def _is_of(request: RecordList, label: RecordLabel) -> bool:
+    return request.type in ("all", label.type)
+
+
+def _first(rows: Iterator[RecordItem], count: int) -> RecordListResult:
+    """So many of them, and whether there are more: those beyond are not made."""
+    items = tuple(islice(rows, count))
+    return RecordListResult(records=items, more=next(rows, None) is not None)

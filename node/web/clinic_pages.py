@@ -5,11 +5,12 @@ from typing import Any, Final
 from markupsafe import Markup
 from starlette.responses import Response
 
-from node.web import words
+from node.web import forms, words
 from node.web.drawing import draw_line, draw_network, draw_share
 from node.web.history import Moment
 from node.web.visit import Handler, Visit
 from protocol.control import (
+    KIND_WORDS,
     AccessList,
     AuditList,
     AuditVerify,
@@ -39,7 +40,12 @@ async def show_overview(visit: Visit) -> Response:
 
 async def show_records(visit: Visit) -> Response:
     patient = visit.query("patient")
-    answer = await visit.asking(RecordList(patient=patient or None, since_ms=_since(visit), rows=ROWS))
+    kind: Any = visit.query("type") or "all"
+    if kind not in KIND_WORDS:
+        raise forms.unclear("which type")
+    answer = await visit.asking(
+        RecordList(patient=patient or None, type=kind, since_ms=_since(visit), rows=ROWS)
+    )
     sought = visit.query("q").casefold()
     found = [
         one
@@ -52,6 +58,8 @@ async def show_records(visit: Visit) -> Response:
         answer=answer,
         patient=patient,
         sought=visit.query("q"),
+        kinds=KIND_WORDS,
+        kind=kind,
         spans=SPANS,
         span=visit.query("days"),
     )

@@ -105,6 +105,7 @@ class RecordAdd(Ask[RecordAddResult], frozen=True, kw_only=True, tag="record-add
 class RecordList(Ask[RecordListResult], frozen=True, kw_only=True, tag="record-list"):
     patient: Name | None = None
     since_ms: Moment | None = None
+    type: RequestKind = "all"
     rows: Rows = limits.CONTROL_ROWS_DEFAULT
 
 

@@ -233,6 +233,7 @@ CASES = [
     (["peer", "unblock", TOKEN], control.PeerBlock, RESULTS[control.PeersResult], 0),
     (["network", "members"], control.Members, RESULTS[control.MembersResult], 0),
     (["record", "list"], control.RecordList, RESULTS[control.RecordListResult], 0),
+    (["record", "list", "--type", "pdf"], control.RecordList, RESULTS[control.RecordListResult], 0),
     (["record", "show", TOKEN], control.RecordShow, RESULTS[control.RecordShowResult], 0),
     (["access", "list"], control.AccessList, RESULTS[control.AccessListResult], 0),
     (["access", "show", TOKEN], control.AccessShow, RESULTS[control.AccessShowResult], 0),

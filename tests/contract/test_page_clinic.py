@@ -92,6 +92,10 @@ async def test_filters_take_away_what_does_not_fit() -> None:
         assert "Blood" not in (await world.get("/records?q=urine")).text
         assert "Blood" not in (await world.get("/audit?outcome=denied")).text
         assert (await world.get("/records?days=99")).status_code == 400
+        assert (await world.get("/records?type=fhir&patient=Ann")).status_code == 200
+        asked = [one for one in world.script.asked if isinstance(one, control.RecordList)]
+        assert [(one.type, one.patient) for one in asked] == [("all", None), ("fhir", "Ann")]
+        assert (await world.get("/records?type=x")).status_code == 400
 
 
 async def test_a_clinic_has_no_pages_of_a_patient() -> None:

@@ -12,6 +12,7 @@ from protocol.control import (
     AuditList,
     AuditVerify,
     MyStop,
+    RecordItem,
     RecordList,
     RecordShow,
 )
@@ -35,11 +36,22 @@ def test_lists_tell_what_each_clinic_may_know() -> None:
         reader = outside(cluster, added.token)
         grant = await share(someone, added.token, reader)
 
-        rows = (await clinic(first).records.rows(RecordList())).records
+        async def listed(request: RecordList) -> tuple[RecordItem, ...]:
+            return (await clinic(first).records.rows(request)).records
+
+        rows = await listed(RecordList())
         assert [row.token for row in rows] == [later.token, added.token]
         assert [(row.type, row.copies, row.grants) for row in rows] == [("pdf", 3, 0), ("fhir", 3, 1)]
         only_ann = (await clinic(first).records.rows(RecordList(patient="Ann"))).records
         assert [row.token for row in only_ann] == [added.token]
+        assert [row.token for row in await listed(RecordList(type="pdf"))] == [later.token]
+        assert [row.token for row in await listed(RecordList(type="fhir"))] == [added.token]
+        assert await listed(RecordList(type="dicom")) == ()
+        assert await listed(RecordList(type="pdf", patient="Ann")) == ()
+        [hers] = await listed(RecordList(type="fhir", patient="Ann"))
+        assert hers == only_ann[0]
+        one_pdf = await clinic(first).records.rows(RecordList(type="pdf", rows=1))
+        assert not one_pdf.more
         newest = await clinic(first).records.rows(RecordList(rows=1))
         assert ([row.token for row in newest.records], newest.more) == ([later.token], True)
 
