@@ -8,7 +8,19 @@ from cli.launch import become, node_program
 from cli.node_commands import json_flag
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 
-BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "page", "my", "startup")
+BENCHES = (
+    "ledger",
+    "growth",
+    "finality",
+    "blobs",
+    "sync",
+    "join",
+    "proofs",
+    "page",
+    "my",
+    "records",
+    "startup",
+)
 
 
 @click.command()

@@ -9,7 +9,19 @@ from node.bench.report import Report
 from node.telling import exit_of
 from protocol.errors import Code, UserError
 
-BENCHES = ("ledger", "growth", "finality", "blobs", "sync", "join", "proofs", "page", "my", "startup")
+BENCHES = (
+    "ledger",
+    "growth",
+    "finality",
+    "blobs",
+    "sync",
+    "join",
+    "proofs",
+    "page",
+    "my",
+    "records",
+    "startup",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +76,10 @@ def _run(name: str, *, is_quick: bool) -> Report:
             from node.bench.mine import MINE, MINE_QUICK, bench_mine
 
             return bench_mine(MINE_QUICK if is_quick else MINE)
+        case "records":
+            from node.bench.records import RECORDS, RECORDS_QUICK, bench_records
+
+            return bench_records(RECORDS_QUICK if is_quick else RECORDS)
         case "startup":
             from node.bench.startup import STARTUP, STARTUP_QUICK, bench_startup
 
