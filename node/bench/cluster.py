@@ -1,6 +1,5 @@
 """Clinics as real daemons on loopback, each a process with its own databases, for benches to drive."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from typing import Final
 
 from node import paths
 from node.adapters import SystemClock, SystemEntropy
+from node.bench import usage
 from node.bench.workload import seed
 from node.demo.stage import environment, free_ports
 from node.founding import keep_genesis
@@ -39,7 +39,6 @@ from protocol.limits import NetworkLimits
 READY_S: Final = 300.0
 STOPPED_S: Final = 20.0
 _POLL_S: Final = 0.002
-_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -96,15 +95,10 @@ class ClinicProcess:
 
     def cpu_s(self) -> float:
         """Seconds of CPU that the daemon used so far, all threads together."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return usage.cpu_s(self._running().pid)
 
     def resident_bytes(self) -> int:
-        line = next(line for line in self._proc("status").splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * limits.KIB
-
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self._running().pid}/{name}").read_text()
+        return usage.resident_bytes(self._running().pid)
 
     def _running(self) -> "subprocess.Popen[bytes]":
         assert self.process is not None, "the clinic was not started"

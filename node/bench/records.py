@@ -19,31 +19,17 @@ from typing import Final
 
 import trio
 
-from node import paths
+from node.bench.asking import ask
 from node.bench.cluster import Cluster
 from node.bench.report import Report, Row, Spread, paired
 from node.bench.workload import seed
 from protocol.blocks import block_hash
 from protocol.chain import genesis_header
 from protocol.codes import ReceiveCode, encode_code
-from protocol.control import (
-    Ask,
-    ErrorReply,
-    FrameDecoder,
-    Kind,
-    Progress,
-    RecordAdd,
-    RecordList,
-    StoreStat,
-    data_frames,
-    decode_reply,
-    encode_request,
-    frame,
-)
-from protocol.control.asking import R
+from protocol.control import RecordAdd, RecordList, StoreStat
 from protocol.errors import UserError
 from protocol.keys import OpeningKey, SigningKey
-from protocol.limits import CONTROL_FRAME_BYTES_MAX, CONTROL_REPLY_BYTES_MAX, DAY_MS
+from protocol.limits import DAY_MS
 from protocol.persons import REFERENCE_BYTES
 from protocol.transactions import Enrolment, next_key_hash, sign_enrolment
 
@@ -84,7 +70,7 @@ async def _bench(desk: "_Desk", sizes: RecordsSizes) -> Report:
     first = [await desk.add(steps) for _ in range(5)]
     await desk.add(sizes.records - desk.added - 5 * steps)
     last = [await desk.add(steps) for _ in range(5)]
-    stored = sum(one.bytes for one in (await desk.ask(StoreStat())).databases)
+    stored = sum(one.bytes for one in (await ask(desk.data_dir, StoreStat())).databases)
     lists = {
         "the newest hundred": RecordList(rows=100),
         "one type": RecordList(type="pdf", rows=100),
@@ -114,6 +100,7 @@ class _Desk:
 
     def __init__(self, cluster: Cluster) -> None:
         [self._clinic] = cluster.clinics
+        self.data_dir = self._clinic.data_dir
         [self._issuer] = cluster.issuers
         self._network, self._checkpoint = cluster.network, block_hash(genesis_header(cluster.genesis))
         self._not_after_ms = cluster.genesis.created_ms + DAY_MS
@@ -139,7 +126,7 @@ class _Desk:
                 type="pdf" if number % PDF_EVERY == 0 else "other",
                 patient=_patient(number % PATIENTS),
             )
-            result = await self.ask(request, shake_256(seed("content", number)).digest(BYTES))
+            result = await ask(self.data_dir, request, shake_256(seed("content", number)).digest(BYTES))
             if not result.records[0].final:
                 raise UserError("a record did not become final", "try again on a quieter machine")
 
@@ -167,25 +154,8 @@ class _Desk:
     async def timed(self, request: RecordList) -> float:
         """Milliseconds until it is answered."""
         began = trio.current_time()
-        await self.ask(request)
+        await ask(self.data_dir, request)
         return 1e3 * (trio.current_time() - began)
-
-    async def ask(self, request: Ask[R], content: bytes = b"") -> R:
-        """One exchange on the control socket. Raises UserError: the clinic's own error."""
-        sent = frame(Kind.JSON, encode_request(request))
-        if content:
-            sent += data_frames(content) + frame(Kind.END)
-        decoder = FrameDecoder(json_limit=CONTROL_REPLY_BYTES_MAX)
-        async with await trio.open_unix_socket(str(paths.socket(self._clinic.data_dir))) as line:
-            await line.send_all(sent)
-            while True:
-                while (got := decoder.next()) is None:
-                    decoder.feed(await line.receive_some(CONTROL_FRAME_BYTES_MAX))
-                reply = decode_reply(type(request), got.payload)
-                if isinstance(reply, ErrorReply):
-                    raise UserError(reply.error, reply.hint)
-                if not isinstance(reply, Progress):
-                    return reply
 
 
 def _patient(number: int) -> str:
