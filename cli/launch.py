@@ -15,6 +15,7 @@ from cli.settings import Place, Settings
 from protocol.control import Ask, Document, ErrorReply, Progress, Status, StatusResult, decode_reply
 from protocol.errors import ChartmeshError, Code, Malformed, UserError
 from protocol.exits import code_of_exit, exit_status
+from protocol.limits import MIB
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Document)
 
 LOG_NAME = "daemon.log"  # in the data directory
+LOG_BYTES_MAX = 16 * MIB  # beyond it the next start sets the log aside, and keeps one such
 READY_S = 60.0
 DRAINED_S = 60.0
 _POLL_S = 0.05
@@ -216,6 +218,8 @@ def _spawn(program: list[str], log: Path, *descriptors: int | None) -> "Popen[by
     import subprocess
 
     try:
+        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+            log.replace(log.with_name(f"{log.name}.1"))
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise UserError(

@@ -16,6 +16,7 @@ from cli.demo import demo
 from cli.doctor import doctor
 from cli.exporting import verify
 from cli.keys import keys
+from cli.log import log
 from cli.my import my
 from cli.network import network
 from cli.node_commands import completion, daemon, init, open_page, start, status, stop, version
@@ -48,7 +49,7 @@ def chartmesh() -> None:
 
 
 COMMANDS: list[click.Command] = [init, daemon, start, stop, status, doctor, open_page, peers]
-COMMANDS += [verify, version, completion]
+COMMANDS += [verify, log, version, completion]
 COMMANDS += [network, peer, keys, patient, record, access, audit, my, backup, store, config, service]
 COMMANDS += [demo, bench]
 for command in COMMANDS:

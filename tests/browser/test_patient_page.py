@@ -78,11 +78,12 @@ def test_a_study_of_a_folder_shows_its_images_and_comes_back_as_files(world: Wor
         world.clinic, "record", "add", str(tmp_path / "knee"), "--title", title, "--for", code
     )["records"]
     assert (added["type"], added["structure"]) == ("study", "sound")
-    with world.visit(world.patient) as page:
+    with world.visit(world.patient, viewport=NARROW) as page:
         record(page, title)
         page.get_by_role("link", name="Read it here").click()
         pictures = page.get_by_role("img")
         expect(pictures).to_have_count(3)
+        assert broken(page) == []
         assert pictures.nth(2).evaluate(SHADES) == {"side": SIDE, "middle": 255, "corner": 0}
         expect(page.get_by_text("letter.txt")).to_be_visible()
     saved = world.ask(world.patient, "my", "record", added["token"], "-o", str(tmp_path))
@@ -108,12 +109,13 @@ def test_two_clicks_share_and_two_stop_and_both_are_true(world: World) -> None:
 
 
 def test_who_changes_her_mind_shares_nothing(world: World) -> None:
-    with world.visit(world.patient) as page:
+    with world.visit(world.patient, viewport=NARROW) as page:
         record(page, LETTER)
         page.get_by_role("link", name="Share", exact=True).click()
         page.get_by_role("radio", name="clinic-c").check()
         page.get_by_role("radio", name="7 days").check()
         page.get_by_role("button", name="See who could read it then").click()
+        assert broken(page) == []
         new = page.get_by_role("listitem").filter(has_text="by this share")
         expect(new).to_contain_text("clinic-c, for treatment")
         expect(new).to_contain_text("cannot, because it has run out")
@@ -125,7 +127,7 @@ def test_who_changes_her_mind_shares_nothing(world: World) -> None:
 
 
 def test_sharing_by_kind_goes_on_with_what_comes_until_it_is_stopped(world: World) -> None:
-    with world.visit(world.patient) as page:
+    with world.visit(world.patient, viewport=NARROW) as page:
         page.get_by_role("navigation").get_by_role("link", name="Sharing").click()
         page.get_by_role("link", name="Share by kind").click()
         page.get_by_role("radio", name="all records", exact=True).check()
@@ -135,6 +137,7 @@ def test_sharing_by_kind_goes_on_with_what_comes_until_it_is_stopped(world: Worl
         page.get_by_role("radio", name="7 days").check()
         page.get_by_role("button", name="Share them").click()
         expect(page.get_by_role("status")).to_contain_text("What comes is shared too, until you stop it.")
+        assert broken(page) == []
         [provision] = world.ask(world.patient, "my", "shares")["provisions"]
         assert (provision["grantee_name"], provision["kind"]) == ("clinic-c", "all")
         world.wait_reads("clinic-c", True)

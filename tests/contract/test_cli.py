@@ -330,6 +330,9 @@ async def test_a_daemon_is_started_looked_at_and_stopped(tmp_path: Path, chartme
     program = [sys.executable, "-P", "-m", "tests.control_world", str(tmp_path)]
     environment = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.getcwd()
+    log = tmp_path / launch.LOG_NAME
+    log.touch()
+    os.truncate(log, launch.LOG_BYTES_MAX + 1)
     try:
         started = await trio.to_thread.run_sync(launch.run_detached, program, place(tmp_path))
     finally:
@@ -343,7 +346,9 @@ async def test_a_daemon_is_started_looked_at_and_stopped(tmp_path: Path, chartme
     assert stopped.documents[0]["drained_s"] >= 0
     assert (tmp_path / "last-act").exists()
     assert (await chartmesh("status")).status == 6
-    assert (tmp_path / launch.LOG_NAME).stat().st_mode & 0o777 == 0o600
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.stat().st_size < launch.LOG_BYTES_MAX
+    assert (tmp_path / f"{launch.LOG_NAME}.1").stat().st_size == launch.LOG_BYTES_MAX + 1
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_hints_name_the_same_node_again(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     found = {" ".join(path) for path, _ in leaves(chartmesh)}
-    wanted = ["init", "daemon", "start", "stop", "status", "doctor", "peers", "version", "verify"]
+    wanted = ["init", "daemon", "start", "stop", "status", "doctor", "peers", "version", "verify", "log"]
     wanted += [
         "verify",
         "completion",
