@@ -54,7 +54,11 @@ class AuditViews:
         keep = self._filter(request)
         items: list[AuditItem] = []
         ok, more, after = True, False, None
-        for number in range(sequence, 0, -1):
+        start = sequence if request.before is None else min(sequence, request.before - 1)
+        if start < sequence:
+            after = self._audit.chain.get(start + 1)
+            ok = after is not None
+        for number in range(start if ok else 0, 0, -1):
             record = self._audit.chain.get(number)
             expected = head if after is None else after.previous
             if record is None or record_hash(record) != expected:

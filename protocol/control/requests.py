@@ -176,12 +176,14 @@ class AccessShow(Ask[AccessShowResult], frozen=True, kw_only=True, tag="access-s
 
 
 class AuditList(Ask[AuditListResult], frozen=True, kw_only=True, tag="audit-list"):
-    """`by` is a user's name or a member; `patient` a local name."""
+    """`by` is a user's name or a member; `patient` a local name. `before` is the number of an entry: only
+    earlier ones are wanted, as on the next page."""
 
     record: Id | None = None
     patient: Name | None = None
     by: User | None = None
     since_ms: Moment | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
     rows: Rows = limits.CONTROL_ROWS_DEFAULT
 
 

@@ -128,6 +128,12 @@ def test_an_own_audit_log_is_listed_by_what_is_asked_for() -> None:
         assert len((await views.rows(AuditList(record=added.token[:8]))).entries) == len(everything.entries)
         assert len((await views.rows(AuditList(patient="Ann"))).entries) == len(everything.entries)
         assert (await views.rows(AuditList(patient="Bob"))).entries == ()
+        first_page = await views.rows(AuditList(rows=2))
+        oldest = first_page.entries[-1].sequence
+        rest = await views.rows(AuditList(before=oldest))
+        assert (first_page.entries + rest.entries, rest.ok) == (everything.entries, True)
+        assert (await views.rows(AuditList(before=1))).entries == ()
+        assert (await views.rows(AuditList(before=10**9))).entries == everything.entries
         some = await views.rows(AuditList(rows=1))
         assert (len(some.entries), some.more) == (1, True)
 

@@ -90,7 +90,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"my person {name}" for name in ("add", "list", "rename", "assign")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "verify", "get")]
     wanted += [f"access {name}" for name in ("ask", "list", "show")]
-    wanted += [f"audit {name}" for name in ("list", "verify")]
+    wanted += [f"audit {name}" for name in ("list", "verify", "export")]
     wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
     wanted += [f"store {name}" for name in ("stat", "verify")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
