@@ -13,6 +13,8 @@ from protocol.messages.blob import (
     FetchCall,
     Nonce,
     NonceRequest,
+    PacedCall,
+    ReadCall,
     decode_blob_reply,
 )
 from tests.clinic_world import (
@@ -63,9 +65,19 @@ class Asker:
         changed = replace(request, **({"nonce": await self.nonce()} | changes))
         return await self.call(sign_fetch(changed, self.key, NETWORK))
 
-    async def call(self, request: SignedFetchRequest) -> bytes:
-        await self.stream.send(encode(FetchCall(request)))
+    async def call(
+        self, request: SignedFetchRequest, call: type[FetchCall | PacedCall] = FetchCall
+    ) -> bytes:
+        await self.stream.send(encode(call(request)))
         return await self.frame()
+
+    async def ask_paced(self, request: FetchRequest) -> bytes:
+        """As `ask`, for chunks that `read` asks for."""
+        changed = replace(request, nonce=await self.nonce())
+        return await self.call(sign_fetch(changed, self.key, NETWORK), PacedCall)
+
+    async def read(self, first_chunk: int, chunk_count: int) -> None:
+        await self.stream.send(encode(ReadCall(first_chunk, chunk_count)))
 
 
 async def asker(world: World, key: SigningKey = CLINICS[1], *, server: int = 0) -> Asker:

@@ -1,6 +1,6 @@
 """One of every request and every result of the control contract."""
 
-from protocol import control
+from protocol import control, limits
 from protocol.control import AnyRequest
 
 TOKEN = "ab" * 32
@@ -57,6 +57,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.RecordVerify(id=TOKEN),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", grant="00ff"),
     control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", file="a/IM1", is_index=True),
+    control.RecordGet(id=TOKEN, purpose="TREAT", user="dr.b", earlier_bytes=limits.PIECE_BYTES),
     control.AccessAsk(
         patient="CM1ABC", tokens=(TOKEN,), purposes=("TREAT",), for_ms=1, stands_ms=1, renew=TOKEN
     ),

@@ -75,7 +75,8 @@ async def _answer_my(my: My, request: MyRequest, exchange: Exchange) -> Document
         case MyRecords():
             return await my.records(request)
         case MyRecord():
-            return await my.record(request, exchange.write_data)
+            earlier = exchange.read_data() if request.earlier_bytes else None
+            return await my.record(request, exchange.write_data, earlier)
         case MyShare():
             return await my.share(request)
         case MyShareKind():

@@ -25,8 +25,10 @@ from protocol.control import (
     Frame,
     FrameDecoder,
     Kind,
+    MyRecord,
     Progress,
     RecordAdd,
+    RecordGet,
     RefusalItem,
     data_frames,
     decode_request,
@@ -172,7 +174,7 @@ class _SocketExchange:
         self.answering = trio.CancelScope()
         self.fault: Malformed | None = None
         self._connection = connection
-        self._remaining = request.size if isinstance(request, RecordAdd) else None
+        self._remaining = _content_bytes(request)
         self._feed, self._content = trio.open_memory_channel[bytes](1)
         self._has_written = False
 
@@ -230,6 +232,17 @@ class _SocketExchange:
             # The client left. Answering ends in one way only, by being cancelled.
             self.answering.cancel()
             await trio.lowlevel.checkpoint()
+
+
+def _content_bytes(request: AnyRequest) -> int | None:
+    """How much content follows a request; None where none may."""
+    match request:
+        case RecordAdd(size=size):
+            return size
+        case RecordGet(earlier_bytes=earlier) | MyRecord(earlier_bytes=earlier) if earlier:
+            return earlier
+        case _:
+            return None
 
 
 async def _receive_request(connection: _Connection) -> AnyRequest | None:

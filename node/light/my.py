@@ -13,7 +13,7 @@ from node.light.sharing import Sharing
 from node.light.wallet import OwnGrant, OwnRecord, Wallet, only_one
 from node.light.who import UNREACHED, Who
 from node.ports import Clock
-from node.records.fetch_run import Write
+from node.records.fetch_run import Earlier, Write
 from node.records.fetching import Fetcher
 from node.records.study_parts import fetch_wanted
 from protocol import limits
@@ -113,9 +113,11 @@ class My:
         items = [self._item(record, held, live, places[record.token]) for record, held in reversed(opened)]
         return MyRecordsResult(records=tuple(items))
 
-    async def record(self, request: MyRecord, write: Write) -> RecordGetResult:
+    async def record(
+        self, request: MyRecord, write: Write, earlier: Earlier | None = None
+    ) -> RecordGetResult:
         """Opens a record, or a file of a study, with its owner key, from any clinic that holds it; `write`
-        takes the plaintext."""
+        takes the plaintext, or what of it comes after `earlier`."""
         await self.known()
         record = self._wallet.record(request.id)
         opened = self._wallet.open(record)
@@ -126,6 +128,7 @@ class My:
             write,
             file=request.file,
             is_index=request.is_index,
+            earlier=earlier,
         )
         return RecordGetResult(
             token=record.token.hex(),

@@ -1,12 +1,12 @@
 """How far the fetch of one record is: what was opened, who refused, and what the whole came to."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from protocol.access import FetchRequest
-from protocol.blobs import Opener, RangeOpener
+from protocol.blobs import PIECE_BYTES, Opener, RangeOpener
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, Malformed, Refused, TransportError
 from protocol.keys import PublicKey, SigningKey
@@ -17,6 +17,10 @@ REFUSAL: Final = encode(Refusal())
 
 Write = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of plaintext. Nothing is final before `fetch` returns."""
+
+
+Earlier = AsyncIterator[bytes]
+"""The record's first bytes, in any pieces, which an earlier run brought: whole pieces of the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,12 @@ class FetchRefused(Refused):
         self.refusals = refusals
 
 
-class RefusedMidway(ChartmeshError):
-    """The source stopped serving in the middle: it may not any more."""
+class RefusedBySource(ChartmeshError):
+    """The source does not serve this, or not any more. `raw` is its refusal as it came."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__("the source refuses")
+        self.raw = raw
 
 
 class FetchRun:
@@ -81,11 +89,16 @@ class FetchRun:
         self._hasher = hashlib.sha256()
         self._length = 0
         self._refusals: list[SeenRefusal] = []
-        self._source: tuple[PublicKey, int] | None = None
+        self._source: PublicKey | None = None
+        self._sequences: dict[PublicKey, int] = {}
 
     @property
     def next_chunk(self) -> int:
         return 0 if self._opener is None else self._opener.index
+
+    @property
+    def chunks_left(self) -> int:
+        return 0 if self._opener is None else self._opener.stop - self._opener.index
 
     @property
     def is_complete(self) -> bool:
@@ -116,10 +129,27 @@ class FetchRun:
         """Raises Malformed where the content is not the token's, or nothing here can open it."""
         if self._opener is None or content != self.ask.content:
             raise Malformed("other content was served than the token's")
-        self._source = (source, sequence)
+        self._source = source
+        self._sequences[source] = sequence
 
-    def open(self, frames: Sequence[bytes]) -> tuple[list[bytes], ChartmeshError | None]:
-        """The plaintext of `frames` up to the first that is not the next chunk, and that one's error.
+    def recall(self, octets: bytes) -> None:
+        """Counts the next pieces as opened by an earlier run: `octets` are their plaintext, read back.
+
+        Whether they are right shows only in the end. There is always something left to fetch: a record of
+        whole pieces is padded with another. Runs in a thread. Raises Malformed: no pieces of this record.
+        """
+        if self._opener is None:
+            return
+        for start in range(0, len(octets), PIECE_BYTES):
+            if not isinstance(self._opener, Opener):
+                raise Malformed("a range is fetched whole")
+            piece = self._opener.recall(octets[start : start + PIECE_BYTES])
+            self._hasher.update(piece)
+            self._length += len(piece)
+
+    def open(self, frames: Sequence[bytes], source: PublicKey) -> tuple[list[bytes], ChartmeshError | None]:
+        """The plaintext of `frames`, which came from `source`, up to the first that is not the next chunk,
+        and that one's error.
 
         Runs in a thread.
         """
@@ -127,7 +157,7 @@ class FetchRun:
         pieces: list[bytes] = []
         for frame in frames:
             if frame == REFUSAL:
-                return pieces, RefusedMidway("the source refuses from here on")
+                return pieces, RefusedBySource(frame)
             try:
                 chunk = decode_chunk_frame(frame)
                 if chunk.index != self._opener.index:
@@ -135,6 +165,7 @@ class FetchRun:
                 pieces.append(self._opener.open(chunk.ciphertext, chunk.path))
             except Malformed as error:
                 return pieces, error
+            self._source = source
             self._hasher.update(pieces[-1])
             self._length += len(pieces[-1])
         return pieces, None
@@ -144,8 +175,8 @@ class FetchRun:
         assert self._opener is not None
         assert self._source is not None
         self._opener.finish()
-        source, sequence = self._source
-        return Fetched(source, sequence, self._length, self._hasher.digest(), tuple(self._refusals))
+        sequence = self._sequences[self._source]
+        return Fetched(self._source, sequence, self._length, self._hasher.digest(), tuple(self._refusals))
 
     def failure(self) -> ChartmeshError:
         """Why nothing came, once nobody is left to ask."""

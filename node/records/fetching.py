@@ -1,4 +1,5 @@
-"""Fetching a record: holders are asked one after the other, and nothing they send is believed.
+"""Fetching a record: holders are asked one after the other, for a long record some at the same time, and
+nothing they send is believed.
 
 Each chunk is verified against the token's root and decrypted before it is handed on, in order; a holder
 that fails, lies or is slow is followed by the next from the same chunk on. In the end the whole is compared
@@ -7,18 +8,21 @@ key.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import trio
 
 from node.ports import Clock, Offload, Stream, StreamHandler, Transport
-from node.records.fetch_run import REFUSAL, FetchAsk, Fetched, FetchRun, RefusedMidway, Write
+from node.records.fetch_run import Earlier, FetchAsk, Fetched, FetchRun, RefusedBySource, Write
 from node.records.loopback import LoopbackStream
 from node.records.patience import patience, paused
 from node.records.runs import receive_runs
+from node.records.several import Several
 from protocol import limits
-from protocol.access import sign_fetch
+from protocol.access import FetchRequest, sign_fetch
 from protocol.blocks import NetworkId
 from protocol.codec import encode
 from protocol.errors import ChartmeshError, Malformed, ProtocolError, TooSlow, TransportError
@@ -27,6 +31,7 @@ from protocol.messages.blob import (
     FetchCall,
     Nonce,
     NonceRequest,
+    PacedCall,
     Refusal,
     Serve,
     decode_blob_reply,
@@ -51,8 +56,11 @@ class Fetcher:
         self._transport, self._clock, self._offload = transport, clock, offload
         self._network, self._serve_self = network, serve_self
 
-    async def fetch(self, ask: FetchAsk, sources: Sequence[PublicKey], write: Write) -> Fetched:
-        """Hands the record's plaintext to `write`, piece by piece, from whichever of `sources` serves it.
+    async def fetch(
+        self, ask: FetchAsk, sources: Sequence[PublicKey], write: Write, earlier: Earlier | None = None
+    ) -> Fetched:
+        """Hands the record's plaintext to `write`, piece by piece, from whichever of `sources` serves it;
+        where there is `earlier`, what comes after that.
 
         Raises:
             FetchRefused: those that could be asked refused.
@@ -60,7 +68,19 @@ class Fetcher:
             Malformed: the key, or the whole in the end, is not what the token commits to.
         """
         run = FetchRun(ask, write)
+        if earlier is not None:
+            await self._recall(run, earlier)
         remaining = list(sources)
+        before = -1
+        while run.next_chunk > before and len(together := self._together(run, remaining)) > 1:
+            before = run.next_chunk
+            several = Several(run, offload=self._offload, begin=self._begin_paced)
+            await several.fetch(together)
+            for peer, error in several.failed.items():
+                if not _is_asked_again(peer, error, run):
+                    remaining.remove(peer)
+            if run.is_complete:
+                return run.finish()
         while True:
             before = run.next_chunk
             for peer in list(remaining):
@@ -72,70 +92,99 @@ class Fetcher:
             if run.next_chunk == before:
                 raise run.failure()
 
+    async def _recall(self, run: FetchRun, earlier: Earlier) -> None:
+        most = limits.RUN_CHUNKS * limits.PIECE_BYTES
+        waiting = bytearray()
+        async for octets in earlier:
+            waiting += octets
+            while len(waiting) >= most:
+                await self._offload.run(partial(run.recall, bytes(waiting[:most])))
+                del waiting[:most]
+        await self._offload.run(partial(run.recall, bytes(waiting)))
+
+    def _together(self, run: FetchRun, sources: Sequence[PublicKey]) -> Sequence[PublicKey]:
+        """Whom to ask at the same time: nobody where the record is short, or here already."""
+        if run.chunks_left <= limits.FETCH_ALONE_CHUNKS_MAX or self._transport.identity in sources:
+            return ()
+        return sources[: limits.FETCH_SOURCES_MAX]
+
     async def _try(self, peer: PublicKey, run: FetchRun) -> bool:
         """Asks one source for what is missing; whether to come back to it if others fail too."""
-        error: ChartmeshError | None
-        if peer == self._transport.identity:
-            if self._serve_self is None:
-                return False
-            near, far = LoopbackStream.pair(peer, peer)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_serve, self._serve_self, far)
-                error = await self._attempt(near, run)
-                await near.aclose()
-        else:
-            try:
-                stream = await self._transport.open_stream(peer, PROTOCOL)
-            except TransportError as unreachable:
-                _log.info("%s cannot be asked: %s", peer.hex()[:12], unreachable)
-                return False
-            try:
-                error = await self._attempt(stream, run)
-            finally:
-                with trio.CancelScope(deadline=trio.current_time() + limits.WRITE_S, shield=True):
-                    await stream.aclose()
-        match error:
-            case TooSlow():
-                _log.info("%s is slow: %s", peer.hex()[:12], error)
-                run.slow.add(peer)
-                return True
-            case None | TransportError():
-                return error is not None
-            case ProtocolError():
-                _log.warning("%s sent what is not the record: %s", peer.hex()[:12], error)
-                return False
-            case _:
-                raise error
-
-    async def _attempt(self, stream: Stream, run: FetchRun) -> ChartmeshError | None:
-        """One exchange; what went wrong in it, or None where the source did all it would."""
         try:
-            await stream.send(encode(NonceRequest()))
-            nonce = decode_blob_reply(await _reply(stream))
-            if not isinstance(nonce, Nonce):
-                raise Malformed("a nonce was asked for and something else came")
-            request = run.request(stream.peer, nonce.nonce, self._clock.wall_ms())
-            await stream.send(encode(FetchCall(sign_fetch(request, run.ask.signer, self._network))))
-            raw = await _reply(stream)
-            match decode_blob_reply(raw):
-                case Refusal():
-                    run.refused(stream.peer, raw)
-                case Serve(content, sequence):
-                    run.served(stream.peer, content, sequence)
-                    with patience(is_endless=run.is_patient) as scope:
-                        await receive_runs(stream, request.chunk_count, self._take(run, scope))
-                case _:
-                    raise Malformed("a fetch was answered with something else")
-        except RefusedMidway:
-            run.refused(stream.peer, REFUSAL)
+            if peer != self._transport.identity:
+                async with self._stream(peer) as stream:
+                    await self._attempt(stream, run)
+            elif self._serve_self is not None:
+                await self._try_self(self._serve_self, run)
         except ChartmeshError as error:
-            return error
-        return None
+            return _is_asked_again(peer, error, run)
+        return False
 
-    def _take(self, run: FetchRun, scope: trio.CancelScope) -> Callable[[Sequence[bytes]], Awaitable[None]]:
+    async def _try_self(self, serve: StreamHandler, run: FetchRun) -> None:
+        failure: ChartmeshError | None = None
+        near, far = LoopbackStream.pair(self._transport.identity, self._transport.identity)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve, serve, far)
+            try:
+                await self._attempt(near, run)
+            except ChartmeshError as error:  # not in the nursery's group
+                failure = error
+            await near.aclose()
+        if failure is not None:
+            raise failure
+
+    @asynccontextmanager
+    async def _stream(self, peer: PublicKey) -> AsyncIterator[Stream]:
+        stream = await self._transport.open_stream(peer, PROTOCOL)
+        try:
+            yield stream
+        finally:
+            with trio.CancelScope(deadline=trio.current_time() + limits.WRITE_S, shield=True):
+                await stream.aclose()
+
+    @asynccontextmanager
+    async def _begin_paced(self, peer: PublicKey, run: FetchRun) -> AsyncIterator[Stream]:
+        async with self._stream(peer) as stream:
+            await self._begin(stream, run, PacedCall)
+            yield stream
+
+    async def _begin(
+        self, stream: Stream, run: FetchRun, call: type[FetchCall | PacedCall]
+    ) -> FetchRequest:
+        """Asks for all that is missing, and returns once it is served.
+
+        Raises:
+            RefusedBySource: it is not. TransportError, Malformed: no answer to this.
+        """
+        await stream.send(encode(NonceRequest()))
+        nonce = decode_blob_reply(await _reply(stream))
+        if not isinstance(nonce, Nonce):
+            raise Malformed("a nonce was asked for and something else came")
+        request = run.request(stream.peer, nonce.nonce, self._clock.wall_ms())
+        await stream.send(encode(call(sign_fetch(request, run.ask.signer, self._network))))
+        raw = await _reply(stream)
+        match decode_blob_reply(raw):
+            case Refusal():
+                raise RefusedBySource(raw)
+            case Serve(content, sequence):
+                run.served(stream.peer, content, sequence)
+            case _:
+                raise Malformed("a fetch was answered with something else")
+        return request
+
+    async def _attempt(self, stream: Stream, run: FetchRun) -> None:
+        """One exchange, in which the source serves all it would. Raises ChartmeshError."""
+        request = await self._begin(stream, run, FetchCall)
+        with patience(is_endless=run.is_patient) as scope:
+            take = self._take(run, stream.peer, scope)
+            await receive_runs(stream, request.chunk_count, take)
+
+    def _take(
+        self, run: FetchRun, source: PublicKey, scope: trio.CancelScope
+    ) -> Callable[[Sequence[bytes]], Awaitable[None]]:
         async def take(frames: Sequence[bytes]) -> None:
             with paused(scope):
-                pieces, error = await self._offload.run(lambda: run.open(frames))
+                pieces, error = await self._offload.run(lambda: run.open(frames, source))
                 for piece in pieces:
                     if piece:
                         await run.write(piece)
@@ -144,6 +193,27 @@ class Fetcher:
             scope.deadline += sum(map(len, frames)) / limits.FETCH_BYTES_PER_S_MIN
 
         return take
+
+
+def _is_asked_again(peer: PublicKey, error: ChartmeshError, run: FetchRun) -> bool:
+    """Notes why a source was left; whether to come back to it if others fail too. Raises what is no fault
+    of a source's."""
+    name = peer.hex()[:12]
+    match error:
+        case RefusedBySource(raw=raw):
+            run.refused(peer, raw)
+        case TooSlow():
+            _log.info("%s is slow: %s", name, error)
+            run.slow.add(peer)
+            return True
+        case TransportError():
+            _log.info("%s did not serve all of it: %s", name, error)
+            return True
+        case ProtocolError():
+            _log.warning("%s sent what is not the record: %s", name, error)
+        case _:
+            raise error
+    return False
 
 
 async def _reply(stream: Stream) -> bytes:

@@ -100,7 +100,7 @@ class Reader:
     ) -> RecordGetResult:
         is_part = request.is_index or request.file is not None
         total = None if ask.content is None or is_part else ask.content.length
-        written = told = 0
+        written = told = request.earlier_bytes
 
         async def write(piece: bytes) -> None:
             nonlocal written, told
@@ -112,7 +112,13 @@ class Reader:
 
         try:
             fetched = await fetch_wanted(
-                self._fetcher, ask, sources, write, file=request.file, is_index=request.is_index
+                self._fetcher,
+                ask,
+                sources,
+                write,
+                file=request.file,
+                is_index=request.is_index,
+                earlier=exchange.read_data() if request.earlier_bytes else None,
             )
         except FetchRefused as error:
             await self._tell(error.refusals, exchange)

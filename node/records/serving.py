@@ -18,18 +18,20 @@ from node.records.gate import Admitted, Gate
 from node.records.pacing import wait_refusal_time
 from node.records.places import Places
 from node.records.runs import send_runs
-from node.records.vault import Vault
+from node.records.vault import BlobReader, Vault
 from protocol import limits
 from protocol.access import SignedFetchRequest
 from protocol.blobs import ciphertext_length
 from protocol.codec import encode
-from protocol.errors import ChartmeshError, StorageError
+from protocol.errors import ChartmeshError, Malformed, StorageError
 from protocol.messages.blob import (
     CopyRequest,
     FetchCall,
     Nonce,
     NonceRequest,
+    PacedCall,
     PushRequest,
+    ReadCall,
     Refusal,
     Serve,
     decode_blob_question,
@@ -83,19 +85,23 @@ class BlobServer:
                 case NonceRequest():
                     await stream.send(encode(Nonce(nonce.draw())))
                 case FetchCall(signed):
-                    await self._answer(stream, signed, nonce.take() or b"", came_s)
+                    await self._answer(stream, signed, nonce.take() or b"", came_s, self._send_all)
+                case PacedCall(signed):
+                    await self._answer(stream, signed, nonce.take() or b"", came_s, self._send_asked)
                 case PushRequest(content):
                     await self._receive_push(stream, content)
                 case CopyRequest() as request:
                     async with self._places.taken_by(stream.peer):
                         await self._give_copy(stream, request)
+                case ReadCall():
+                    raise Malformed("chunks were asked for under no request")
 
     async def drain(self) -> None:
         """Begins no more transfers, and returns when those that run have ended."""
         await self._places.close()
 
     async def _answer(
-        self, stream: Stream, signed: SignedFetchRequest, nonce: bytes, came_s: float
+        self, stream: Stream, signed: SignedFetchRequest, nonce: bytes, came_s: float, send: "SendChunks"
     ) -> None:
         admitted = await self._gate.admit(stream.peer, signed, nonce)
         if admitted is None:
@@ -105,7 +111,7 @@ class BlobServer:
         transfer = _Transfer(self._gate, admitted, self._clock)
         reason = BROKEN_OFF
         try:
-            reason = await self._send(stream, transfer)
+            reason = await self._serve(stream, transfer, send)
         finally:
             self._audit.outcome(admitted.sequence, sent_bytes=transfer.sent_bytes, reason=reason)
         if reason:
@@ -113,9 +119,9 @@ class BlobServer:
                 await wait_refusal_time(came_s)
             await stream.send(REFUSAL)
 
-    async def _send(self, stream: Stream, transfer: "_Transfer") -> str:
+    async def _serve(self, stream: Stream, transfer: "_Transfer", send: "SendChunks") -> str:
         """Sends what was asked for; returns why not all of it, or nothing. Raises TransportError."""
-        admitted, request = transfer.admitted, transfer.admitted.fetch.request
+        admitted = transfer.admitted
         failure: ChartmeshError | None = None
         async with self._places.taken_by(stream.peer), trio.open_nursery() as nursery:
             nursery.start_soon(transfer.watch, nursery.cancel_scope)
@@ -126,14 +132,7 @@ class BlobServer:
                 transfer.check()
                 transfer.has_begun = True
                 await stream.send(encode(Serve(admitted.content, admitted.sequence)))
-                await send_runs(
-                    stream,
-                    request.first_chunk,
-                    request.chunk_count,
-                    reader.frames,
-                    offload=self._offload,
-                    before=transfer.count,
-                )
+                await send(stream, transfer, reader)
             except ChartmeshError as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -143,6 +142,32 @@ class BlobServer:
             _log.error("stopped serving a blob: %s", failure)
             return DAMAGED
         raise failure
+
+    async def _send_all(self, stream: Stream, transfer: "_Transfer", reader: BlobReader) -> None:
+        request = transfer.admitted.fetch.request
+        await self._send_chunks(stream, transfer, reader, request.first_chunk, request.chunk_count)
+
+    async def _send_asked(self, stream: Stream, transfer: "_Transfer", reader: BlobReader) -> None:
+        """Until the asker ends the stream. Raises Malformed: more, or others, than its request has."""
+        request = transfer.admitted.fetch.request
+        stop, left = request.first_chunk + request.chunk_count, request.chunk_count
+        while left:
+            raw = await stream.receive(limits.CONTROL_FRAME_BYTES_MAX, limits.PACED_WAIT_S)
+            if raw is None:
+                return
+            match decode_blob_question(raw):
+                case ReadCall(first, count) if (
+                    request.first_chunk <= first and first + count <= stop and count <= left
+                ):
+                    await self._send_chunks(stream, transfer, reader, first, count)
+                    left -= count
+                case _:
+                    raise Malformed("other chunks were asked for than the request has")
+
+    async def _send_chunks(
+        self, stream: Stream, transfer: "_Transfer", reader: BlobReader, first: int, count: int
+    ) -> None:
+        await send_runs(stream, first, count, reader.frames, offload=self._offload, before=transfer.count)
 
 
 class _Transfer:
@@ -185,3 +210,6 @@ class _Transfer:
                 _log.error("stopped serving a blob: %s", error)
                 self.stopped = DAMAGED
                 serving.cancel()
+
+
+SendChunks = Callable[[Stream, _Transfer, BlobReader], Awaitable[None]]

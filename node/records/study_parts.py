@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from node.records.fetch_run import FetchAsk, Fetched, Write
+from node.records.fetch_run import Earlier, FetchAsk, Fetched, Write
 from node.records.fetching import Fetcher
 from protocol.blobs import PIECE_BYTES
 from protocol.errors import Code, Malformed, UserError
@@ -30,15 +30,20 @@ async def fetch_wanted(
     *,
     file: str | None,
     is_index: bool,
+    earlier: Earlier | None = None,
 ) -> Fetched:
-    """Hands to `write` one file of a study, or its head, or else the whole record.
+    """Hands to `write` one file of a study, or its head, or else the whole record, or what of this comes
+    after `earlier`.
 
     Raises:
+        UserError: USAGE, a part of a study is not fetched from where an earlier run broke off.
         ChartmeshError: as `fetch_file` does.
     """
+    if earlier is not None and (file or is_index):
+        raise UserError("a part of a study is fetched whole", "ask without earlier bytes", code=Code.USAGE)
     # What cannot be opened here is asked for all the same: only the holders refuse.
     if ask.content is None or ask.content_key is None or not (file or is_index):
-        return await fetcher.fetch(ask, sources, write)
+        return await fetcher.fetch(ask, sources, write, earlier)
     if file:
         return await fetch_file(fetcher, ask, sources, file, write)
     head = await fetch_head(fetcher, ask, sources)

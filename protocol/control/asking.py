@@ -19,6 +19,7 @@ ID_PREFIX_CHARS_MIN = 6
 Id = Annotated[str, Meta(pattern="^[0-9a-f]+$", min_length=ID_PREFIX_CHARS_MIN, max_length=66)]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.CONTROL_NAME_CHARS_MAX)]
 PersonName = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+EarlierBytes = Annotated[int, Meta(ge=0, le=limits.RECORD_BYTES_MAX, multiple_of=limits.PIECE_BYTES)]
 StudyPath = Annotated[str, Meta(min_length=1, max_length=limits.STUDY_PATH_CHARS_MAX)]
 User = Annotated[str, Meta(min_length=1, max_length=limits.USER_CHARS_MAX)]
 Purpose = Annotated[str, Meta(pattern="^[A-Z]+$", max_length=16)]

@@ -8,6 +8,7 @@ from protocol import limits
 from protocol.control.asking import (
     Ask,
     Duration,
+    EarlierBytes,
     GiveReason,
     Id,
     Name,
@@ -59,11 +60,12 @@ class MyRecords(Ask[MyRecordsResult], frozen=True, kw_only=True, tag="my-records
 
 
 class MyRecord(Ask[RecordGetResult], frozen=True, kw_only=True, tag="my-record"):
-    """Answered with the plaintext, then the result; `file` and `is_index` as in RecordGet."""
+    """Answered with the plaintext, then the result; the other fields as in RecordGet."""
 
     id: Id
     file: StudyPath | None = None
     is_index: bool = False
+    earlier_bytes: EarlierBytes = 0
 
 
 class MyExport(Ask[MyExportResult], frozen=True, kw_only=True, tag="my-export"):

@@ -9,6 +9,7 @@ from protocol.control.asking import (
     Ask,
     Digest,
     Duration,
+    EarlierBytes,
     GrantBodyHex,
     Id,
     Invitation,
@@ -121,6 +122,8 @@ class RecordGet(Ask[RecordGetResult], frozen=True, kw_only=True, tag="record-get
     """Answered with the plaintext, then the result. `grant` presents that body, not one of ours.
 
     Of a study `file` asks for one file alone, `is_index` for its head, which says what files there are.
+    Where an earlier run broke off, `earlier_bytes` of what it brought follow as content, and what comes
+    after them is answered with; whether they were right shows in the end.
     """
 
     id: Id
@@ -129,6 +132,7 @@ class RecordGet(Ask[RecordGetResult], frozen=True, kw_only=True, tag="record-get
     grant: GrantBodyHex | None = None
     file: StudyPath | None = None
     is_index: bool = False
+    earlier_bytes: EarlierBytes = 0
 
 
 class AccessAsk(Ask[AccessAskResult], frozen=True, kw_only=True, tag="access-ask"):

@@ -2,7 +2,8 @@
 
 A stream carries one exchange after another. Push (members only): PushRequest, then, where the reply is
 PushGo, the chunks as ChunkFrame from `next_chunk` on, then Holding. Fetch: NonceRequest, Nonce, a
-SignedFetchRequest, then Serve followed by one ChunkFrame for each chunk, or Refusal and nothing else.
+SignedFetchRequest, then Serve followed by one ChunkFrame for each chunk, or Refusal and nothing else. Where
+it came as a PacedCall, the chunks follow as ReadCalls ask for them, until the asker ends the stream.
 Copy (among the holders of a blob): CopyRequest, then CopyGo followed by the chunks, or Refusal.
 """
 
@@ -41,7 +42,22 @@ class CopyRequest(Wire, frozen=True, tag=10):
     chunk_count: int
 
 
-BlobQuestion = NonceRequest | FetchCall | PushRequest | CopyRequest
+class PacedCall(Wire, frozen=True, tag=12):
+    """As FetchCall, and after Serve nothing comes but what ReadCalls ask for: so that several holders can
+    each bring a part of one record.
+    """
+
+    signed: SignedFetchRequest
+
+
+class ReadCall(Wire, frozen=True, tag=13):
+    """Asks for the next chunks under a PacedCall: some of those in its request, and together no more."""
+
+    first_chunk: int
+    chunk_count: int
+
+
+BlobQuestion = NonceRequest | FetchCall | PushRequest | CopyRequest | PacedCall | ReadCall
 
 
 class Nonce(Wire, frozen=True, tag=4):
@@ -94,7 +110,9 @@ def decode_blob_question(raw: bytes) -> BlobQuestion:
     match question:
         case CopyRequest(token, first, count):
             _require(len(token) == HASH_BYTES and first >= 0 and 0 < count <= _CHUNKS_MAX)
-        case NonceRequest() | FetchCall() | PushRequest():
+        case ReadCall(first, count):
+            _require(first >= 0 and 0 < count <= _CHUNKS_MAX)
+        case NonceRequest() | FetchCall() | PacedCall() | PushRequest():
             pass
     return question
 

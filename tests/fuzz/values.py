@@ -274,6 +274,7 @@ RULES: Final[dict[type, Callable[[Maker, Fields], Fields]]] = {
         "first_chunk": 0,
         "chunk_count": 7,
     },
+    blob.ReadCall: lambda _maker, _fields: {"first_chunk": 0, "chunk_count": 7},
     codes.ReceiveCode: lambda maker, _fields: {
         "clinic_name": "Klinik Süd",
         "reference": maker.octets(16),

@@ -25,6 +25,7 @@ from protocol.messages.blob import (
     CopyRequest,
     FetchCall,
     Nonce,
+    PacedCall,
     Refusal,
     Serve,
     decode_blob_question,
@@ -68,6 +69,7 @@ class _Serving:
     sequence: int
     max_stale_ms: int
     stale_since_ms: int | None = None
+    chunks: int = 0
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class ServeWatch:
             question = decode_blob_question(frame)
         except Malformed:
             return
-        if isinstance(question, FetchCall):
+        if isinstance(question, FetchCall | PacedCall):
             self._exchanges[reader].ask(question.signed, self._now_ms())
         elif isinstance(question, CopyRequest):
             self._exchanges[reader].ask_copy(question)
@@ -278,6 +280,9 @@ class ServeWatch:
         request = serving.fetch.request
         if not request.first_chunk <= chunk.index < request.first_chunk + request.chunk_count:
             raise Violation("S1", f"{node.name} sends chunk {chunk.index}, which was not asked for")
+        serving.chunks += 1
+        if serving.chunks > request.chunk_count:
+            raise Violation("S1", f"{node.name} sends more chunks than were asked for")
         self._check_still_fresh(node, serving)
         self._check_not_ended(server, serving, late_ms=RUNNING_MS)
         server.sent[serving.sequence] += len(chunk.ciphertext)

@@ -1,7 +1,7 @@
 """Fetching: nothing is believed, a bad source is followed by the next, and the order of chunks is kept."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -11,11 +11,13 @@ from node.records.audit_chain import AuditChain
 from node.records.fetch_run import FetchRefused
 from node.records.serving import REFUSAL
 from protocol import limits
-from protocol.codec import decode, encode
+from protocol.blobs import PIECE_BYTES
+from protocol.codec import encode
 from protocol.errors import Malformed, TransportError
 from protocol.messages.blob import ChunkFrame, Serve
 from protocol.transactions import Revoke, TokenId
 from tests.clinic_world import IDS, Clinic, Given, Record, Sink, World, fetch, grant, issue
+from tests.holding import TAMPERS, asked_chunks, at_chunk, chunk_of, copy
 from tests.ledger_world import CLINICS
 
 SIZE = 20 * limits.CHUNK_BYTES
@@ -38,41 +40,6 @@ async def shared(world: World, size: int = SIZE, *, copies: tuple[int, ...] = ()
     for index in copies:
         await copy(world, record, index)
     return record, given
-
-
-async def copy(world: World, record: Record, index: int) -> None:
-    source, target = world.clinics[0], world.clinics[index]
-    reader = await source.vault.open(source.identity, record.content.root)
-    assert reader is not None
-    tree = reader._tree._levels[0]
-    arriving = target.vault.create(source.identity, record.content.length)
-    arriving.write([reader.chunk(at) for at in range(record.content.chunks)], tree)
-    arriving.finish(record.content)
-    await target.vault.close(arriving)
-
-
-def chunk_of(frame: bytes) -> ChunkFrame | None:
-    """The chunk in a frame, or None where it is another message."""
-    try:
-        return decode(ChunkFrame, frame, limit=limits.CHUNK_FRAME_BYTES_MAX)
-    except Malformed:
-        return None
-
-
-def at_chunk(index: int, change: Callable[[ChunkFrame], bytes | None]) -> Callable[[bytes], bytes | None]:
-    """Tampers with one chunk and leaves all else alone."""
-
-    def tamper(frame: bytes) -> bytes | None:
-        chunk = chunk_of(frame)
-        return frame if chunk is None or chunk.index != index else change(chunk)
-
-    return tamper
-
-
-def asked_chunks(world: World, server: int) -> list[int]:
-    """The chunks that a server sent, in order."""
-    frames = [chunk_of(frame) for who, frame in world.net.sent if who == IDS[server]]
-    return [chunk.index for chunk in frames if chunk is not None]
 
 
 @pytest.mark.parametrize("size", [1, 1000, limits.CHUNK_BYTES, SIZE, SIZE + 77])
@@ -103,41 +70,10 @@ async def test_a_corrupted_chunk_is_never_handed_on_and_the_next_holder_goes_on_
     assert asked_chunks(world, 2) == list(range(9, record.content.chunks))
 
 
-def _swapped(world: World) -> Callable[[bytes], bytes | None]:
-    """Chunk 5 comes in place of chunk 4."""
-    seen: dict[int, bytes] = {}
-
-    def tamper(frame: bytes) -> bytes:
-        chunk = chunk_of(frame)
-        if chunk is None:
-            return frame
-        seen[chunk.index] = frame
-        return seen[3] if chunk.index == 4 else frame
-
-    return tamper
-
-
-TAMPERS: dict[str, Callable[[World], Callable[[bytes], bytes | None]]] = {
-    "cut": lambda world: at_chunk(4, lambda chunk: None),
-    "repeated": _swapped,
-    "other-path": lambda world: at_chunk(
-        4, lambda chunk: encode(ChunkFrame(4, chunk.path[:-1], chunk.ciphertext))
-    ),
-    "other-index": lambda world: at_chunk(
-        4, lambda chunk: encode(ChunkFrame(5, chunk.path, chunk.ciphertext))
-    ),
-    "shortened": lambda world: at_chunk(
-        4, lambda chunk: encode(ChunkFrame(4, chunk.path, chunk.ciphertext[:-1]))
-    ),
-    "garbage": lambda world: at_chunk(4, lambda chunk: b"\xc1"),
-    "refused-midway": lambda world: at_chunk(4, lambda chunk: REFUSAL),
-}
-
-
 @pytest.mark.parametrize("how", TAMPERS)
 async def test_whatever_goes_wrong_in_the_middle_the_next_holder_goes_on(world: World, how: str) -> None:
     record, given = await shared(world, copies=(2,))
-    world.net.tampers[IDS[0]] = TAMPERS[how](world)
+    world.net.tampers[IDS[0]] = TAMPERS[how](world, 4)
     _, content = await fetch(world.clinics[1], record.ask(given), 0, 2)
     assert content == record.plaintext
     assert asked_chunks(world, 2)[0] == 4
@@ -148,7 +84,7 @@ async def test_a_record_that_nobody_serves_whole_is_an_error_and_never_a_success
     world: World, how: str
 ) -> None:
     record, given = await shared(world)
-    world.net.tampers[IDS[0]] = TAMPERS[how](world)
+    world.net.tampers[IDS[0]] = TAMPERS[how](world, 4)
     sink = Sink()
     with pytest.raises(FetchRefused if how == "refused-midway" else TransportError):
         await world.clinics[1].fetcher.fetch(record.ask(given), [IDS[0]], sink.write)
@@ -353,3 +289,55 @@ async def test_a_reader_that_pauses_does_not_lose_its_source(
     fetched = await world.clinics[1].fetcher.fetch(record.ask(given), sources, write)
     assert fetched.source == IDS[0]
     assert asked_chunks(world, 2) == []
+
+
+def brought(octets: bytes, size: int) -> AsyncIterator[bytes]:
+    """What an earlier run brought, in pieces of another size."""
+    send, receive = trio.open_memory_channel[bytes](len(octets))
+    with send:
+        for start in range(0, len(octets), size):
+            send.send_nowait(octets[start : start + size])
+    return receive
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 17, 20])
+async def test_what_an_earlier_run_brought_is_not_fetched_again(world: World, pieces: int) -> None:
+    record, given = await shared(world)
+    sink, done = Sink(), pieces * PIECE_BYTES
+    earlier = brought(record.plaintext[:done], 60_000)
+    fetched = await world.clinics[1].fetcher.fetch(record.ask(given), [IDS[0]], sink.write, earlier)
+    assert sink.content == record.plaintext[done:]
+    assert (fetched.length, fetched.sha256) == (SIZE, hashlib.sha256(record.plaintext).digest())
+    assert asked_chunks(world, 0) == list(range(pieces, record.content.chunks))
+
+
+async def test_what_an_earlier_run_brought_is_judged_with_all_the_rest(world: World) -> None:
+    record, given = await shared(world)
+    spoilt = bytearray(record.plaintext[: 5 * PIECE_BYTES])
+    spoilt[3 * PIECE_BYTES] ^= 1
+    with pytest.raises(Malformed, match="not the one its token commits to"):
+        await world.clinics[1].fetcher.fetch(
+            record.ask(given), [IDS[0]], Sink().write, brought(bytes(spoilt), 60_000)
+        )
+
+
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES + 1, SIZE + 5 * PIECE_BYTES])
+async def test_what_an_earlier_run_brought_is_whole_pieces_and_less_than_the_record(
+    world: World, size: int
+) -> None:
+    record, given = await shared(world)
+    octets = (record.plaintext * 2)[:size]
+    with pytest.raises(Malformed):
+        await world.clinics[1].fetcher.fetch(
+            record.ask(given), [IDS[0]], Sink().write, brought(octets, 60_000)
+        )
+    assert not world.net.sent
+
+
+async def test_who_may_not_read_learns_nothing_from_what_she_brings(world: World) -> None:
+    record, given = await shared(world)
+    nothing = record.ask(given, token=TokenId(bytes(32)), content=None, content_key=None)
+    with pytest.raises(FetchRefused):
+        await world.clinics[1].fetcher.fetch(
+            nothing, [IDS[0]], Sink().write, brought(record.plaintext[:PIECE_BYTES], 60_000)
+        )
