@@ -4,6 +4,7 @@ import click
 
 from cli import render
 from cli.client import call
+from cli.patient_export import export
 from cli.settings import Settings, pass_settings, shared_options
 from cli.values import rows_option
 from protocol.control import PatientEnrol, PatientList, PatientShow
@@ -12,7 +13,10 @@ from protocol.control import PatientEnrol, PatientList, PatientShow
 @click.group()
 @shared_options
 def patient() -> None:
-    """Patients: enrol, list, show."""
+    """Patients: enrol, list, show, export."""
+
+
+patient.add_command(export)
 
 
 @patient.command()

@@ -15,7 +15,7 @@ from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from cli.structure import Source, examine_all
 from cli.studies import StudyFolder
 from cli.study_files import check_part, part_options, show_files
-from cli.values import IdParam, parse_day, parse_purpose, rows_option, since_option
+from cli.values import IdParam, parse_day, parse_purpose, rows_option, since_option, terminal_user
 from protocol import exits
 from protocol.control import (
     RecordAdd,
@@ -233,7 +233,7 @@ def get(
     check_part(file, is_index=is_index, output=output, count=len(ids))
     code = parse_purpose(purpose)
     body = None if grant is None else _grant_body(grant)
-    reader = user or _terminal_user()
+    reader = user or terminal_user()
     for done, identity in enumerate(ids):
         request = RecordGet(
             id=identity, purpose=code, user=reader, grant=body, file=file, is_index=is_index
@@ -304,13 +304,3 @@ def _grant_body(path: Path) -> str:
             f"cannot read a grant body from {path}", "it is one line of hex", code=Code.USAGE
         ) from error
     return text.lower()
-
-
-def _terminal_user() -> str:
-    import os
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise UserError("nobody knows who you are", "say it with --as NAME", code=Code.USAGE) from None

@@ -134,6 +134,17 @@ def parse_purpose(text: str | None) -> str:
     return code
 
 
+def terminal_user() -> str:
+    """Who uses this terminal. Raises UserError (USAGE) where nobody knows."""
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise UserError("nobody knows who you are", "say it with --as NAME", code=Code.USAGE) from None
+
+
 class DurationParam(click.ParamType[int]):
     """`30d` and the like, as milliseconds."""
 

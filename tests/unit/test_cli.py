@@ -86,7 +86,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"network {name}" for name in ("approve", "suspend", "remove")]
     wanted += [f"keys {name}" for name in ("show", "rotate", "restore", "refill", "export")]
     wanted += [f"peer {name}" for name in ("block", "unblock")]
-    wanted += [f"patient {name}" for name in ("enrol", "list", "show")]
+    wanted += [f"patient {name}" for name in ("enrol", "list", "show", "export")]
     wanted += [f"my person {name}" for name in ("add", "list", "rename", "assign")]
     wanted += [f"record {name}" for name in ("add", "list", "show", "verify", "get")]
     wanted += [f"access {name}" for name in ("ask", "list", "show")]
