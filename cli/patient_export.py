@@ -12,15 +12,17 @@ from cli.files import Incoming, file_error
 from cli.settings import ANY_PATH, Settings, pass_settings, shared_options
 from cli.values import parse_purpose, terminal_user
 from protocol import exits, limits
-from protocol.control import PatientShow, RecordGet, TimelineItem, utc
+from protocol.control import Members, PatientShow, RecordGet, Status, TimelineItem, utc
 from protocol.errors import ChartmeshError, Code, Malformed, UserError
 from protocol.fhir_merge import FhirSource, merge_fhir, read_resources
+from protocol.fhir_summary import summarise
 from protocol.records import RecordType
 
 
 @click.command()
 @shared_options
-@click.option("--fhir", "is_fhir", is_flag=True, help="As one FHIR R4 bundle, in JSON.")
+@click.option("--fhir", "is_fhir", is_flag=True, help="All of them as one FHIR R4 bundle, in JSON.")
+@click.option("--ips", "is_ips", is_flag=True, help="As a summary, the International Patient Summary.")
 @click.option(
     "-o", "--output", type=ANY_PATH, metavar="F", required=True, help="A file that is not there yet."
 )
@@ -29,15 +31,21 @@ from protocol.records import RecordType
 @click.argument("name")
 @pass_settings
 def export(
-    settings: Settings, is_fhir: bool, output: Path, purpose: str | None, user: str | None, name: str
+    settings: Settings,
+    is_fhir: bool,
+    is_ips: bool,
+    output: Path,
+    purpose: str | None,
+    user: str | None,
+    name: str,
 ) -> int:
     """Save a patient's FHIR records of all clinics in one file: what several have once, and whose each is.
 
     Each record is read for it, and each access is told to the patient. Other kinds are not in it, and a
     record that was corrected is there as it is now.
     """
-    if not is_fhir:
-        raise click.UsageError("say as what to save it: --fhir")
+    if is_fhir == is_ips:
+        raise click.UsageError("say as what to save it: --fhir or --ips")
     path = output.expanduser().absolute()
     if path.exists():
         raise file_error(f"{path} is there already", "name another file: nothing is overwritten")
@@ -56,11 +64,18 @@ def export(
             left_out.append(one)
         else:
             sources.append(source)
+    bundle = _summary(settings, name, sources) if is_ips else merge_fhir(sources, timestamp=_now())
     with Incoming(path.parent) as incoming:
-        incoming.write(merge_fhir(sources, timestamp=_now()))
+        incoming.write(bundle)
         incoming.keep(path)
     _tell(settings, path, len(sources), left_out)
     return exits.IN_PART if left_out else exits.DONE
+
+
+def _summary(settings: Settings, name: str, sources: list[FhirSource]) -> bytes:
+    own = call(settings.place, Status()).id
+    members = {one.id: one.name for one in call(settings.place, Members()).members}
+    return summarise(sources, patient=name, clinic=own, clinic_name=members.get(own, own), timestamp=_now())
 
 
 def current(records: Iterable[TimelineItem]) -> list[TimelineItem]:

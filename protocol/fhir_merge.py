@@ -56,28 +56,52 @@ class _Resource:
     label: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The resources of several records by their names in the bundle, and a Provenance for each record."""
+
+    resources: dict[str, Json]
+    provenances: list[Json]
+
+
 def merge_fhir(sources: Sequence[FhirSource], *, timestamp: str) -> bytes:
     """A bundle of the type collection. `timestamp` is an instant of FHIR.
 
     Raises:
         Malformed: a record is no FHIR in JSON, or over its limits.
     """
-    merged: dict[str, Json] = {}
-    provenances: list[Json] = []
+    merged = merge(sources)
+    return encode_bundle(
+        {"type": "collection", "timestamp": timestamp}, merged.resources, merged.provenances
+    )
+
+
+def merge(sources: Sequence[FhirSource]) -> Merged:
+    """Raises Malformed: a record is no FHIR in JSON, or over its limits."""
+    merged = Merged({}, [])
     for source in sources:
         resources = read_resources(source.content)
         names = [_name(one.label) for one in resources]
         for one, name in zip(resources, names, strict=True):
             for link, target in one.links:
                 link["reference"] = names[target]
-            merged.setdefault(name, one.body)
+            merged.resources.setdefault(name, one.body)
         if names:
-            provenances.append(_provenance(source, list(dict.fromkeys(names))))
-    for provenance in provenances:
-        merged[_name(_hash(_canonical.encode(provenance)))] = provenance
-    entries = [{"fullUrl": name, "resource": body} for name, body in merged.items()]
-    bundle: Json = {"resourceType": "Bundle", "type": "collection", "timestamp": timestamp}
+            merged.provenances.append(_provenance(source, list(dict.fromkeys(names))))
+    return merged
+
+
+def encode_bundle(head: Json, resources: dict[str, Json], more: Sequence[Json] = ()) -> bytes:
+    """A bundle with what `head` says of it; resources in `more` are named here."""
+    named = resources | {name_of(one): one for one in more}
+    entries = [{"fullUrl": name, "resource": body} for name, body in named.items()]
+    bundle: Json = {"resourceType": "Bundle"} | head
     return _encoder.encode(bundle | ({"entry": entries} if entries else {}))
+
+
+def name_of(body: Json) -> str:
+    """The name in a bundle of a resource that refers to others there."""
+    return _name(_hash(_canonical.encode(body)))
 
 
 def read_resources(content: bytes) -> list[_Resource]:

@@ -14,7 +14,8 @@ from node.exchange import Exchange
 from protocol import control, exits, limits
 from protocol.errors import ChartmeshError, Code, Refused, UserError
 from tests.contract.test_cli import RESULT
-from tests.control_world import serving
+from tests.control_samples import MEMBER
+from tests.control_world import STATUS, serving
 
 OURS, THEIRS = "aa" * 33, "bb" * 33
 PATIENT = b'{"resourceType":"Patient","id":"1","birthDate":"1970-01-01"}'
@@ -67,8 +68,14 @@ class Node:
 
 async def export(folder: Path, node: Node, *more: str) -> int:
     line = ["--data-dir", str(folder), "patient", "export", "ann", "-o", str(folder / "bundle.json")]
-    line += ["--fhir", "--purpose", "treatment", "--as", "dr.b", *more]
-    async with serving(folder, {control.PatientShow: node.show, control.RecordGet: node.get}):
+    line += ["--purpose", "treatment", "--as", "dr.b", *(more or ("--fhir",))]
+    answers: dict[type, Any] = {
+        control.PatientShow: node.show,
+        control.RecordGet: node.get,
+        control.Status: replace(STATUS, id=OURS),
+        control.Members: control.MembersResult(members=(replace(MEMBER, id=OURS, name="south"),)),
+    }
+    async with serving(folder, answers):
         return await trio.to_thread.run_sync(run, line)
 
 
@@ -86,7 +93,7 @@ async def test_the_fhir_records_of_all_clinics_are_one_bundle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = Node()
-    assert await export(tmp_path, node, "--json") == 0
+    assert await export(tmp_path, node, "--fhir", "--json") == 0
     assert [one.id for one in node.asked] == ["01" * 32, "02" * 32]
     assert {(one.purpose, one.user) for one in node.asked} == {("TREAT", "dr.b")}
     found = saved(tmp_path)
@@ -96,6 +103,22 @@ async def test_the_fhir_records_of_all_clinics_are_one_bundle(
     document = json.loads(capsys.readouterr().out)
     assert (document["v"], document["records"], document["left_out"]) == (1, 2, [])
     assert document["path"] == str(tmp_path / "bundle.json")
+
+
+async def test_a_summary_says_who_made_it(tmp_path: Path) -> None:
+    assert await export(tmp_path, Node(), "--ips") == 0
+    found = saved(tmp_path)
+    [composition], [author] = found["Composition"], found["Organization"]
+    assert composition["title"] == "International Patient Summary"
+    assert (author["name"], author["identifier"][0]["value"]) == ("south", OURS)
+    assert [one["birthDate"] for one in found["Patient"]] == ["1970-01-01"]
+
+
+@pytest.mark.parametrize("more", [["--json"], ["--fhir", "--ips"]])
+async def test_one_form_is_asked_for(tmp_path: Path, more: list[str]) -> None:
+    node = Node()
+    assert await export(tmp_path, node, *more) == 2
+    assert node.asked == []
 
 
 async def test_what_its_own_issuer_corrected_is_left_for_the_correction(tmp_path: Path) -> None:
@@ -113,7 +136,7 @@ async def test_what_is_no_fhir_in_json_is_named_and_the_rest_is_saved(
 ) -> None:
     node = Node()
     node.records["01" * 32] = b"<Patient/>"
-    assert await export(tmp_path, node, "--json") == 3
+    assert await export(tmp_path, node, "--fhir", "--json") == 3
     told = capsys.readouterr()
     assert "010101010101 is not in it: it is no FHIR in JSON" in told.err
     assert json.loads(told.out)["left_out"] == ["01" * 32]
