@@ -11,7 +11,7 @@ linkable. The nonce is the chunk's number in 88 bits and a byte that is 1 for th
 associated bytes name suite, chunk size and length, so no chunk opens under another length.
 
 K and salt are for one record version, sealed once: sealing other bytes under them would reuse nonces.
-The only importer of AESGCM.
+With `protocol.at_rest` the only importer of AESGCM.
 """
 
 import hmac

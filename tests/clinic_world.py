@@ -24,6 +24,7 @@ from node.records.serving import BlobServer
 from node.records.vault import Vault
 from node.store.memory import MemoryStore
 from protocol import limits
+from protocol.at_rest import AtRest
 from protocol.blobs import Sealer
 from protocol.blocks import NO_BLOCK, Certificate, Finality, Phase, Statement
 from protocol.codec import digest, encode
@@ -96,7 +97,11 @@ class Clinic:
         offload = InlineOffload()
         self.ledger = Ledger(genesis=GENESIS, store=self.disk.ledger, clock=self.clock, offload=offload)
         self.vault = Vault(
-            store=self.disk.blobs, entropy=self.entropy, offload=offload, quota_bytes=quota_bytes
+            store=self.disk.blobs,
+            at_rest=AtRest(digest("test-at-rest", self.identity)),
+            entropy=self.entropy,
+            offload=offload,
+            quota_bytes=quota_bytes,
         )
         self.audit = audit_type(store=self.disk.audit, clock=self.clock, offload=audit_offload or offload)
         self.clock_is_good = True

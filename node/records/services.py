@@ -28,6 +28,8 @@ from node.records.record_check import RecordCheck
 from node.records.record_views import Records
 from node.records.serving import BlobServer
 from node.records.vault import Vault
+from protocol import at_rest
+from protocol.at_rest import AtRest
 from protocol.keys import OpeningKey, SigningKey
 
 
@@ -52,9 +54,7 @@ class RecordServices:
         self._ledger, self._genesis = ledger_services.ledger, ledger_services.genesis
         self._network = ledger_services.network
         self._key = key
-        self.vault = Vault(
-            store=ports.blob_store, entropy=ports.entropy, offload=ports.offload, quota_bytes=quota_bytes
-        )
+        self.vault = self._build_vault(opening_key, quota_bytes)
         self.audit = AuditLog(store=ports.audit_store, clock=ports.clock, offload=ports.offload)
         self.inbox = GrantsInbox(
             ledger=self._ledger,
@@ -198,6 +198,15 @@ class RecordServices:
             clock=self._ports.clock,
             entropy=self._ports.entropy,
             offload=self._ports.offload,
+        )
+
+    def _build_vault(self, opening_key: OpeningKey, quota_bytes: int) -> Vault:
+        return Vault(
+            store=self._ports.blob_store,
+            at_rest=AtRest(opening_key.own_secret(at_rest.INFO)),
+            entropy=self._ports.entropy,
+            offload=self._ports.offload,
+            quota_bytes=quota_bytes,
         )
 
     def _build_history(self) -> PatientHistory:

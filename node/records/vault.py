@@ -2,7 +2,8 @@
 
 A blob belongs to the clinic that issued it: a token that another issuer mints with the same content
 finds nothing here, so nobody can mint a way to ciphertext that someone else's patient owns. Chunks lie
-under a random local id, because an issuer knows the root only when the last is sealed.
+under a random local id, because an issuer knows the root only when the last is sealed, and on the disk each
+is sealed once more, under a key of this node's own.
 """
 
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from node.ports import Entropy, Offload, Put, Store, TaskStatus
 from node.records.vault_import import BlobEntry, Import, blob_bytes
 from node.store import layout
 from protocol import limits
+from protocol.at_rest import AtRest
 from protocol.codec import HASH_BYTES, decode, encode
 from protocol.errors import Code, Malformed, StorageError, UserError
 from protocol.keys import KEY_BYTES, PublicKey
@@ -29,16 +31,20 @@ _INDEX_BYTES = 4
 class BlobReader:
     """One whole blob. Its methods read the disk: call them through Offload, some chunks at a time."""
 
-    def __init__(self, store: Store, entry: BlobEntry, tree: Tree) -> None:
+    def __init__(self, store: Store, at_rest: AtRest, entry: BlobEntry, tree: Tree) -> None:
         self.content = entry.content
+        self._at_rest = at_rest.blob(entry.blob_id)
         self._store, self._blob_id, self._tree = store, entry.blob_id, tree
 
     def chunk(self, index: int) -> bytes:
         """The ciphertext of one chunk. Raises StorageError where it is gone or damaged."""
-        chunk = self._store.get(layout.chunk(self._blob_id, index))
-        if chunk is None:
+        kept = self._store.get(layout.chunk(self._blob_id, index))
+        if kept is None:
             raise _damaged("a chunk is missing")
-        return chunk
+        try:
+            return self._at_rest.open(index, kept)
+        except Malformed as error:
+            raise _damaged("a chunk is not the one that was kept there") from error
 
     def frame(self, index: int) -> ChunkFrame:
         """One chunk with its path to the root."""
@@ -52,8 +58,10 @@ class BlobReader:
 class Vault:
     """All blobs of this node. `used_bytes` is what they, and those on their way in, take or will take."""
 
-    def __init__(self, *, store: Store, entropy: Entropy, offload: Offload, quota_bytes: int) -> None:
-        self._store, self._entropy, self._offload = store, entropy, offload
+    def __init__(
+        self, *, store: Store, at_rest: AtRest, entropy: Entropy, offload: Offload, quota_bytes: int
+    ) -> None:
+        self._store, self._at_rest, self._entropy, self._offload = store, at_rest, entropy, offload
         self._quota_bytes = quota_bytes
         self._trees: OrderedDict[bytes, Tree] = OrderedDict()
         self._arriving: set[bytes] = set()
@@ -84,7 +92,7 @@ class Vault:
         self._trees.move_to_end(found.blob_id)
         while len(self._trees) > limits.TREES_MAX:
             self._trees.popitem(last=False)
-        return BlobReader(self._store, found, tree)
+        return BlobReader(self._store, self._at_rest, found, tree)
 
     def create(self, issuer: PublicKey, length: int) -> Import:
         """A new blob for a record of `length` bytes, whose root is not known yet.
@@ -93,7 +101,7 @@ class Vault:
             UserError: LIMIT, the quota does not allow it.
         """
         self._reserve(length)
-        return Import(self._store, issuer, self._entropy.bytes(ID_BYTES), length)
+        return Import(self._store, self._at_rest, issuer, self._entropy.bytes(ID_BYTES), length)
 
     async def resume(self, issuer: PublicKey, content: Content) -> Import:
         """The blob of `content`, on from the first chunk that is not here; close it when done.
@@ -116,7 +124,7 @@ class Vault:
             self._reserve(content.length)
         self._arriving.add(name)
         blob_id = self._entropy.bytes(ID_BYTES) if entry is None else entry.blob_id
-        return Import(self._store, issuer, blob_id, content.length, content, leaf_hashes)
+        return Import(self._store, self._at_rest, issuer, blob_id, content.length, content, leaf_hashes)
 
     async def close(self, arriving: Import) -> None:
         """Ends an import. One that is not whole stays for a later `resume`, or is dropped where nobody

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from node.ports import Put, Store
 from node.store import layout
 from protocol import limits, merkle
+from protocol.at_rest import AtRest
 from protocol.blobs import TAG_BYTES, chunk_count, ciphertext_length, padded_length
 from protocol.codec import HASH_BYTES, Wire, encode
 from protocol.errors import LocalProtocolError, Malformed
@@ -36,6 +37,7 @@ class Import:
     def __init__(
         self,
         store: Store,
+        at_rest: AtRest,
         issuer: PublicKey,
         blob_id: bytes,
         length: int,
@@ -45,7 +47,7 @@ class Import:
         """`leaf_hashes` are those of the chunks here already, None where the vault has no entry yet."""
         self.issuer, self.blob_id, self.length, self.content = issuer, blob_id, length, content
         self.is_written = leaf_hashes is not None
-        self._store = store
+        self._store, self._at_rest = store, at_rest.blob(blob_id)
         self._leaf_hashes = bytearray(leaf_hashes or b"")
         self._is_marked = self.is_written
         self._unsynced_bytes = 0
@@ -63,7 +65,7 @@ class Import:
             index = self.next_chunk + offset
             leaf_hash = leaf_hashes[HASH_BYTES * offset : HASH_BYTES * (offset + 1)]
             puts += (
-                (layout.chunk(self.blob_id, index), chunk),
+                (layout.chunk(self.blob_id, index), self._at_rest.keep(index, chunk)),
                 (layout.leaf(self.blob_id, index), leaf_hash),
             )
         self._unsynced_bytes += sum(map(len, chunks))

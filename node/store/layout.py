@@ -7,7 +7,7 @@ same, so that a key tells what it is wherever it is seen.
 
 from protocol.errors import Code, UserError
 
-SCHEMA = 2  # raised when a key or a value changes its meaning
+SCHEMA = 3  # raised when a key or a value changes its meaning
 
 # Ledger database.
 STATE = b"state/"

@@ -18,6 +18,7 @@ from node.store.memory import MemoryStore
 from node.store.room import LowWater
 from protocol import limits, merkle
 from protocol.access import DenyReason, FetchRequest, sign_fetch, verify_fetch
+from protocol.at_rest import AtRest
 from protocol.blobs import Sealer, verify_chunk
 from protocol.errors import StorageError
 from protocol.transactions import Content, TokenId
@@ -53,7 +54,13 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
 
 @asynccontextmanager
 async def open_vault(store: Store) -> AsyncIterator[Vault]:
-    vault = Vault(store=store, entropy=SystemEntropy(), offload=ThreadOffload(), quota_bytes=limits.GIB)
+    vault = Vault(
+        store=store,
+        at_rest=AtRest(bytes(32)),
+        entropy=SystemEntropy(),
+        offload=ThreadOffload(),
+        quota_bytes=limits.GIB,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(vault.run)
         yield vault

@@ -10,6 +10,7 @@ from node.records.vault_import import Import, blob_bytes
 from node.store import layout
 from node.store.memory import MemoryStore
 from protocol import limits, merkle
+from protocol.at_rest import AtRest
 from protocol.blobs import Sealer, verify_chunk
 from protocol.errors import Code, LocalProtocolError, Malformed, StorageError, UserError
 from protocol.transactions import Content
@@ -28,12 +29,18 @@ def sealed(size: int = SIZE, salt: bytes = bytes(32)) -> tuple[Content, list[byt
     return sealer.finish(), chunks, [merkle.leaf_hash(chunk) for chunk in chunks]
 
 
-def new_vault(store: MemoryStore, quota_bytes: int = QUOTA_BYTES) -> Vault:
-    return Vault(store=store, entropy=SimEntropy("vault"), offload=InlineOffload(), quota_bytes=quota_bytes)
+def new_vault(store: MemoryStore, quota_bytes: int = QUOTA_BYTES, secret: bytes = bytes(32)) -> Vault:
+    return Vault(
+        store=store,
+        at_rest=AtRest(secret),
+        entropy=SimEntropy("vault"),
+        offload=InlineOffload(),
+        quota_bytes=quota_bytes,
+    )
 
 
-async def opened(store: MemoryStore, quota_bytes: int = QUOTA_BYTES) -> Vault:
-    vault = new_vault(store, quota_bytes)
+async def opened(store: MemoryStore, quota_bytes: int = QUOTA_BYTES, secret: bytes = bytes(32)) -> Vault:
+    vault = new_vault(store, quota_bytes, secret)
     async with trio.open_nursery() as nursery:
         await nursery.start(vault.run)
     return vault
@@ -211,3 +218,35 @@ async def test_a_long_import_is_synced_as_it_goes() -> None:
         assert store.unsynced == arriving.next_chunk // limits.RUN_CHUNKS
         put(arriving, run)
     assert store.unsynced == 0
+
+
+async def test_not_even_ciphertext_is_on_the_disk_of_a_holder() -> None:
+    store = MemoryStore()
+    vault = await opened(store)
+    content = await hold(vault)
+    kept = [value for _, value in store.iterate(b"")]
+    _, chunks, _ = sealed()
+    assert await read_all(vault, content) == chunks
+    assert not [value for value in kept for chunk in chunks if chunk[:32] in value]
+
+
+async def test_one_blob_is_kept_in_other_bytes_each_time() -> None:
+    stores = [MemoryStore(), MemoryStore()]
+    for store, seed in zip(stores, "ab", strict=True):
+        vault = await opened(store)
+        vault._entropy = SimEntropy(seed)
+        await hold(vault)
+    first, second = ({value for _, value in store.iterate(layout.CHUNK)} for store in stores)
+    assert not first & second
+
+
+async def test_what_another_key_kept_or_what_lies_elsewhere_is_an_error_and_never_other_bytes() -> None:
+    store = MemoryStore()
+    content = await hold(await opened(store))
+    stolen = await opened(store, secret=b"\1" + bytes(31))
+    with pytest.raises(StorageError, match="not the one that was kept"):
+        await read_all(stolen, content)
+    (first, one), (second, other), *_ = store.iterate(layout.CHUNK)
+    store.write([(first, other), (second, one)])
+    with pytest.raises(StorageError, match="not the one that was kept"):
+        await read_all(await opened(store), content)
