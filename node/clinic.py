@@ -12,7 +12,9 @@ from node.members.checkpoint import Checkpoint
 from node.members.services import MemberServices
 from node.ports import Ports, TaskStatus
 from node.records.services import RecordServices
+from node.records.vault import Vault
 from node.version import program_version
+from protocol.at_rest import AtRest
 from protocol.blocks import Genesis
 from protocol.invitations import Invitation
 
@@ -45,7 +47,13 @@ class Clinic:
             ledger_services=self.services,
             key=keys.identity,
             opening_key=keys.opening,
-            quota_bytes=quota_bytes,
+            vault=Vault(
+                store=ports.blob_store,
+                at_rest=AtRest(keys.at_rest_key),
+                entropy=ports.entropy,
+                offload=ports.offload,
+                quota_bytes=quota_bytes,
+            ),
         )
         self.members = MemberServices(
             ports=ports, ledger_services=self.services, key=keys.identity, software=program_version()

@@ -76,10 +76,6 @@ class OpeningKey:
         except _REFUSALS:
             return None
 
-    def own_secret(self, info: str) -> bytes:
-        """32 bytes derived from this key, for what `info` names, which nobody else has."""
-        return hkdf(self._secret, info)
-
     def keep(self, plaintext: bytes, *, nonce: bytes) -> bytes:
         """A box that this key alone opens: the nonce of NONCE_BYTES, never used twice, and a secretbox."""
         return nonce + nacl.bindings.crypto_secretbox(plaintext, nonce, self._own)

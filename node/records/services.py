@@ -28,17 +28,15 @@ from node.records.record_check import RecordCheck
 from node.records.record_views import Records
 from node.records.serving import BlobServer
 from node.records.vault import Vault
-from protocol import at_rest
-from protocol.at_rest import AtRest
 from protocol.keys import OpeningKey, SigningKey
 
 
 class RecordServices:
     """Construct before the transport runs (no tasks start), then `run` beside `ledger_services`.
 
-    `key` is the clinic's identity key, `opening_key` opens what is sealed to it. The answers to control
-    requests are those of `issuer`, `reader`, `records`, `patient_views`, `asking`, `access` and
-    `audit_views`.
+    `key` is the clinic's identity key, `opening_key` opens what is sealed to it, and `vault` holds its
+    ciphertext. The answers to control requests are those of `issuer`, `reader`, `records`, `patient_views`,
+    `asking`, `access` and `audit_views`.
     """
 
     def __init__(
@@ -48,13 +46,13 @@ class RecordServices:
         ledger_services: LedgerServices,
         key: SigningKey,
         opening_key: OpeningKey,
-        quota_bytes: int,
+        vault: Vault,
     ) -> None:
         self._ports, self._ledger_services = ports, ledger_services
         self._ledger, self._genesis = ledger_services.ledger, ledger_services.genesis
         self._network = ledger_services.network
         self._key = key
-        self.vault = self._build_vault(opening_key, quota_bytes)
+        self.vault = vault
         self.audit = AuditLog(store=ports.audit_store, clock=ports.clock, offload=ports.offload)
         self.inbox = GrantsInbox(
             ledger=self._ledger,
@@ -198,15 +196,6 @@ class RecordServices:
             clock=self._ports.clock,
             entropy=self._ports.entropy,
             offload=self._ports.offload,
-        )
-
-    def _build_vault(self, opening_key: OpeningKey, quota_bytes: int) -> Vault:
-        return Vault(
-            store=self._ports.blob_store,
-            at_rest=AtRest(opening_key.own_secret(at_rest.INFO)),
-            entropy=self._ports.entropy,
-            offload=self._ports.offload,
-            quota_bytes=quota_bytes,
         )
 
     def _build_history(self) -> PatientHistory:

@@ -11,7 +11,9 @@ from node.ports import Ports
 from node.records.services import RecordServices
 from protocol import limits
 from protocol.blocks import Genesis
+from protocol.codec import digest
 from protocol.control import MyCode, MyShare, RecordAdd, RecordAdded, RecordGet, RecordGetResult
+from protocol.keys import PublicKey
 from protocol.limits import DAY_MS, NetworkLimits
 from protocol.messages.consensus import Submission
 from protocol.transactions import Erase, TokenId, sign_transaction
@@ -28,9 +30,14 @@ Story = Callable[[Cluster, Someone, SimNetwork], Awaitable[None]]
 RECORD = b'{"resourceType": "Bundle", ' + plaintext(3 * limits.CHUNK_BYTES).hex().encode()
 
 
+def at_rest_key(identity: PublicKey) -> bytes:
+    """The key under which a clinic of the simulator keeps ciphertext."""
+    return digest("test-at-rest", identity)
+
+
 def build_clinic(ports: Ports, genesis: Genesis, seat: Seat) -> Clinic:
     """A whole clinic: the ledger, the gateway and the records, as the daemon runs it."""
-    keys = Keyring(seat.id_key, seat.vote_key, seat.enc_key, bytes(32))
+    keys = Keyring(seat.id_key, seat.vote_key, seat.enc_key, at_rest_key(seat.id_key.public))
     return Clinic(ports=ports, genesis=genesis, keys=keys, quota_bytes=QUOTA_BYTES)
 
 

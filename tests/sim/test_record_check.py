@@ -4,12 +4,24 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from node.store import layout
+from protocol.at_rest import AtRest
 from protocol.control import RecordVerify, RecordVerifyResult
 from protocol.errors import Refused
 from tests.sim.light_world import Someone
 from tests.sim.network import SimNetwork
 from tests.sim.nodes import Cluster, SimNode
-from tests.sim.record_world import RECORD, Screen, add, clinic, outside, play, receive_code, whole
+from tests.sim.record_world import (
+    RECORD,
+    Screen,
+    add,
+    at_rest_key,
+    clinic,
+    outside,
+    play,
+    receive_code,
+    whole,
+)
 from tests.sim.test_erasing import WORDS, erase
 from tests.sim.test_held_copies import holding
 
@@ -111,5 +123,25 @@ def test_of_an_erased_record_no_copy_is_looked_for_and_an_unknown_one_is_refused
         assert (result.is_proven, result.erased, result.copies) == (True, True, ())
         with pytest.raises(Refused):
             await verify(cluster.nodes[0], "00" * 32)
+
+    play(story)
+
+
+def test_a_clinic_keeps_ciphertext_under_the_key_that_it_has_for_that() -> None:
+    async def story(cluster: Cluster, someone: Someone, network: SimNetwork) -> None:
+        token = await added(cluster, someone)
+        opened: set[tuple[bytes, ...]] = set()
+        for node in holding(cluster.nodes, token):
+            at_rest = AtRest(at_rest_key(node.identity))
+            kept = {key[len(layout.CHUNK) :]: value for key, value in chunks_of(node)}
+            opened.add(
+                tuple(
+                    at_rest.blob(name[:-4]).open(int.from_bytes(name[-4:], "big"), kept[name])
+                    for name in sorted(kept)
+                )
+            )
+        # All hold the same, and no two keep it in the same bytes.
+        assert len(opened) == 1
+        assert len({value for node in cluster.nodes for _, value in chunks_of(node)}) == 3 * len(*opened)
 
     play(story)
