@@ -6,7 +6,7 @@ from cli import render
 from cli.client import call
 from cli.settings import Settings, pass_settings, shared_options
 from protocol import exits
-from protocol.control import StoreStat, StoreVerify
+from protocol.control import StoreGc, StoreStat, StoreVerify
 from protocol.errors import Code
 
 
@@ -55,3 +55,29 @@ def verify(settings: Settings) -> int:
             empty="",
         )
     return exits.DONE if result.ok else exits.exit_status(Code.STORE_DAMAGED)
+
+
+@store.command()
+@shared_options
+@pass_settings
+def gc(settings: Settings) -> None:
+    """Give the room of what was deleted back to the disk. Reads and writes all of it, so it may take long.
+
+    Ciphertext that no record needs is deleted without being told to.
+    """
+    progress = render.ProgressLine(is_json=settings.is_json)
+    try:
+        result = call(settings.place, StoreGc(), report=progress)
+    finally:
+        progress.clear()
+    if settings.is_json:
+        render.document(result)
+        return
+    render.table(
+        ("DATABASE", "BEFORE", "AFTER"),
+        (
+            (one.name, render.size(one.before_bytes), render.size(one.after_bytes))
+            for one in result.databases
+        ),
+        empty="",
+    )

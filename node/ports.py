@@ -71,6 +71,10 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int: ...
 
+    def compact(self) -> None:
+        """Gives the room of what was deleted back to the disk. Takes long, and room meanwhile."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -66,6 +66,7 @@ REQUESTS: tuple[AnyRequest, ...] = (
     control.AuditList(record=TOKEN, patient="p", by="u", since_ms=0),
     control.AuditVerify(),
     control.BackupCreate(path="/mnt/backup", blobs=True),
+    control.StoreGc(),
     control.StoreStat(),
     control.StoreVerify(),
     control.NetworkJoin(genesis="text"),
@@ -263,6 +264,9 @@ RESULTS: dict[type, control.Document] = {
         vital_bytes=1,
         used_bytes=1,
         quota_bytes=9,
+    ),
+    control.StoreGcResult: control.StoreGcResult(
+        databases=(control.DatabaseFreed(name="ledger", before_bytes=3, after_bytes=2),)
     ),
     control.StoreVerifyResult: control.StoreVerifyResult(
         ok=False, databases=(control.DatabaseVerdict(name="ledger", entries=3, problem="damaged"),)

@@ -48,6 +48,7 @@ from protocol.control import (
     StatusResult,
     Stop,
     StopResult,
+    StoreGc,
     StoreStat,
     StoreVerify,
 )
@@ -106,6 +107,8 @@ class Answers:
                 return self._keeping().stores.stat()
             case StoreVerify():
                 return await self._keeping().stores.verify(exchange)
+            case StoreGc():
+                return await self._keeping().stores.gc(exchange)
             case PageOpen():
                 return await self._door.open_page()
         if isinstance(request, DoorRequest):

@@ -9,7 +9,14 @@ from node.ports import Offload, Store
 from node.store import layout
 from node.store.counted import CountedPrefix
 from node.store.room import BULK_LOW_WATER, VITAL_LOW_WATER, space
-from protocol.control import DatabaseItem, DatabaseVerdict, StoreStatResult, StoreVerifyResult
+from protocol.control import (
+    DatabaseFreed,
+    DatabaseItem,
+    DatabaseVerdict,
+    StoreGcResult,
+    StoreStatResult,
+    StoreVerifyResult,
+)
 from protocol.errors import Code, StorageError
 
 STEP_ENTRIES: Final = 4096  # read between two looks whether somebody still wants it
@@ -54,6 +61,20 @@ class StoreViews:
         return StoreVerifyResult(
             ok=not any(verdict.problem for verdict in verdicts), databases=tuple(verdicts)
         )
+
+    async def gc(self, exchange: Exchange) -> StoreGcResult:
+        """Compacts one database after the other; what no record needs any more was deleted before.
+
+        Raises:
+            StorageError: STORE_FULL, there may be no room to do it in; or the disk failed.
+        """
+        freed: list[DatabaseFreed] = []
+        for name, store in self._databases.items():
+            before = store.disk_bytes()
+            await exchange.progress(f"compacting {name}", done=0, total=before)
+            await self._offload.run(store.compact)
+            freed.append(DatabaseFreed(name=name, before_bytes=before, after_bytes=store.disk_bytes()))
+        return StoreGcResult(databases=tuple(freed))
 
     async def _verify(self, name: str, store: Store, exchange: Exchange) -> DatabaseVerdict:
         count, problem = 0, ""

@@ -29,6 +29,7 @@ from node.store.room import (
     check_room,
     keep_ballast,
     release_ballast,
+    space,
 )
 from protocol.errors import Code, StorageError, UserError
 from protocol.limits import KIB, MIB
@@ -128,6 +129,14 @@ class LevelDbStore:
             except FileNotFoundError:
                 continue
         return total
+
+    def compact(self) -> None:
+        """Raises StorageError with Code.STORE_FULL where there may be no room to do it in."""
+        database = self._usable()
+        reserve = space(self._path, self._tuning.low_water)[1]
+        check_room(self._path, LowWater(reserve + self.disk_bytes()))
+        # Without both ends the library compacts nothing.
+        database.compact_range(start=b"\0", stop=b"\xff" * 64)
 
     def close(self) -> None:
         self._refusal = f"{self._path} is closed"

@@ -58,6 +58,9 @@ class MemoryStore:
     def disk_bytes(self) -> int:
         return sum(len(key) + len(value) for key, value in self._entries.items())
 
+    def compact(self) -> None:
+        """Nothing is kept of what was deleted."""
+
     def close(self) -> None:
         self._refusal = "the store is closed"
 

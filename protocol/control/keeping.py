@@ -58,3 +58,15 @@ class DatabaseVerdict(Item, frozen=True, kw_only=True):
 class StoreVerifyResult(Document, frozen=True, kw_only=True):
     ok: bool
     databases: tuple[DatabaseVerdict, ...]
+
+
+class DatabaseFreed(Item, frozen=True, kw_only=True):
+    """What one database took on the disk before and after."""
+
+    name: str
+    before_bytes: int
+    after_bytes: int
+
+
+class StoreGcResult(Document, frozen=True, kw_only=True):
+    databases: tuple[DatabaseFreed, ...]

@@ -26,7 +26,7 @@ from protocol.control.asking import (
     SuspendReason,
     User,
 )
-from protocol.control.keeping import BackupResult, StoreStatResult, StoreVerifyResult
+from protocol.control.keeping import BackupResult, StoreGcResult, StoreStatResult, StoreVerifyResult
 from protocol.control.membership import (
     KeysResult,
     MembersResult,
@@ -210,6 +210,10 @@ class StoreVerify(Ask[StoreVerifyResult], frozen=True, kw_only=True, tag="store-
     """Reads every entry of every database."""
 
 
+class StoreGc(Ask[StoreGcResult], frozen=True, kw_only=True, tag="store-gc"):
+    """Gives the room of what was deleted back to the disk."""
+
+
 class NetworkJoin(Ask[NetworkJoinResult], frozen=True, kw_only=True, tag="network-join"):
     """`genesis` is the genesis file's text."""
 
@@ -289,6 +293,7 @@ AnyRequest = (
     | AuditList
     | AuditVerify
     | BackupCreate
+    | StoreGc
     | StoreStat
     | StoreVerify
     | NetworkJoin

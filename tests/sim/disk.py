@@ -64,6 +64,9 @@ class FusedStore:
     def disk_bytes(self) -> int:
         return self._store.disk_bytes()
 
+    def compact(self) -> None:
+        self._store.compact()
+
     def close(self) -> None:
         self._store.close()
 

@@ -214,7 +214,9 @@ async def test_before_there_is_a_network_each_request_is_answered_or_says_what_i
             assert isinstance(await daemon.ask(request_), control.result_of(kind))
         case control.NetworkJoin():
             assert await daemon.refuse(request_) == Code.GENESIS
-        case control.PeerBlock() | control.BackupCreate() | control.StoreStat() | control.StoreVerify():
+        case control.PeerBlock() | control.BackupCreate():
+            assert await daemon.refuse(request_) == Code.NOT_INITIALISED
+        case control.StoreStat() | control.StoreVerify() | control.StoreGc():
             assert await daemon.refuse(request_) == Code.NOT_INITIALISED
         case control.NetworkInvitation() | control.NetworkApply():
             assert await daemon.refuse(request_) == Code.INVITATION

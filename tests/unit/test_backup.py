@@ -202,6 +202,12 @@ async def test_a_damaged_backup_restores_nothing(home: Home, tmp_path: Path) -> 
     assert refused(restore_backup, config, home.folder) == Code.USAGE
 
 
+async def test_each_database_is_compacted_and_told(home: Home) -> None:
+    freed = await home.daemon.ask(control.StoreGc())
+    assert [one.name for one in freed.databases] == ["ledger", "audit", "blobs"]
+    assert freed.databases[2].before_bytes == home.blobs.disk_bytes() > 0
+
+
 async def test_the_databases_are_read_in_full_and_damage_is_named(home: Home) -> None:
     stat = await home.daemon.ask(control.StoreStat())
     assert [one.name for one in stat.databases] == ["ledger", "audit", "blobs"]

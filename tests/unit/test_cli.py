@@ -92,7 +92,7 @@ def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:
     wanted += [f"access {name}" for name in ("ask", "list", "show")]
     wanted += [f"audit {name}" for name in ("list", "verify", "export")]
     wanted += [f"backup {name}" for name in ("create", "verify", "list", "restore")]
-    wanted += [f"store {name}" for name in ("stat", "verify")]
+    wanted += [f"store {name}" for name in ("stat", "verify", "gc")]
     wanted += [f"my {name}" for name in ("code", "records", "record", "share", "shares", "stop", "who")]
     wanted += [f"my {name}" for name in ("lost-phone", "recover", "give", "take", "erase", "erasures")]
     wanted += [f"my {name}" for name in ("requests", "approve", "decline", "share-all", "export")]
