@@ -10,13 +10,12 @@ each record says who issued it, when, and which resources it had. Nothing says w
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from protocol.errors import Malformed
-from protocol.limits import FHIR_CHECK_BYTES_MAX, FHIR_ENTRIES_MAX, FHIR_LINKS_MAX
+from protocol.limits import FHIR_CHECK_BYTES_MAX, FHIR_DEPTH_MAX, FHIR_ENTRIES_MAX, FHIR_LINKS_MAX
 
 CLINIC_SYSTEM: Final = "urn:chartmesh:clinic"
 RECORD_SYSTEM: Final = "urn:chartmesh:record"
@@ -28,10 +27,11 @@ AUTHOR: Final = {
 
 Json = dict[str, Any]
 
-# Decimals keep the digits that were written: FHIR gives 1.0 and 1.00 different meanings.
-_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
-_canonical: Final = msgspec.json.Encoder(decimal_format="number", order="sorted")
+# Decimals stay as they were written: FHIR gives 1.0 and 1.00 different meanings.
+_decoder: Final = msgspec.json.Decoder(float_hook=lambda written: msgspec.Raw(written.encode()))
+_encoder: Final = msgspec.json.Encoder()
+_canonical: Final = msgspec.json.Encoder(order="sorted")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ def _entries(content: bytes) -> Iterator[tuple[str, Json]]:
 
 def _decode(raw: bytes) -> Json:
     try:
-        return _resource(_decoder.decode(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ArithmeticError, ValueError) as error:
+        return _resource(_decoder.decode(raw.removeprefix(_BYTE_ORDER_MARK)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise Malformed("a FHIR record is no JSON") from error
 
 
@@ -161,13 +161,15 @@ def _resource(value: object) -> Json:
 
 
 def _links(body: Json, places: dict[str, int]) -> Iterator[tuple[Json, int]]:
-    waiting: list[Any] = [body]
+    waiting: list[tuple[Any, int]] = [(body, 1)]
     while waiting:
-        value = waiting.pop()
+        value, depth = waiting.pop()
+        if isinstance(value, list | dict) and depth > FHIR_DEPTH_MAX:
+            raise Malformed("a FHIR record is nested deeper than is read here")
         if isinstance(value, list):
-            waiting.extend(value)
+            waiting.extend((one, depth + 1) for one in value)
         elif isinstance(value, dict):
-            waiting.extend(value[key] for key in sorted(value))
+            waiting.extend((value[key], depth + 1) for key in sorted(value))
             reference = value.get("reference")
             # A version of a resource is that resource: only one of it is in a record.
             if isinstance(reference, str) and (at := reference.split("/_history/")[0]) in places:

@@ -267,6 +267,7 @@ PAGE_IDLE_MS = 15 * MINUTE_MS
 PAGE_SESSION_MS_MAX = 12 * HOUR_MS
 FHIR_BYTES_MAX = 4 * MIB  # of a bundle that the page reads out; larger ones are downloaded
 FHIR_ENTRIES_MAX = 20_000
+FHIR_DEPTH_MAX = 200  # of objects and lists in one another, in a resource that is merged
 FHIR_LINKS_MAX = 2_000_000  # followed to tell which resources of a record are the same as of another
 FHIR_EXPORT_BYTES_MAX = 128 * MIB  # of records that are merged into one bundle
 FHIR_TEXT_CHARS_MAX = 300

@@ -99,7 +99,10 @@ def test_those_that_refer_to_each_other_are_one_wherever_they_come_from() -> Non
     assert len(named(merged(source(one, other), source(other, one, PATIENT, token="bb")), "Task")) == 2
 
 
-@pytest.mark.parametrize("number", ["1.50", "1.5", "0.10", "12345678901234567890.123"])
+@pytest.mark.parametrize(
+    "number",
+    ["1.50", "1.5", "0.10", "12345678901234567890.123", "0.0000001", "1e5", "1e999999999999999999999"],
+)
 def test_numbers_keep_the_digits_that_were_written(number: str) -> None:
     raw = b'{"resourceType":"Observation","valueQuantity":{"value":%s}}' % number.encode()
     assert f'"value":{number}}}'.encode() in merge_fhir([source(raw=raw)], timestamp=WHEN)
@@ -121,6 +124,23 @@ def test_a_single_resource_and_one_a_line_are_records_too() -> None:
     lines = b"\n".join(json.dumps(one).encode() for one in (PATIENT, VISIT)) + b"\n\n"
     entries = merged(source(raw=json.dumps(PATIENT).encode()), source(raw=lines, token="bb"))
     assert [len(named(entries, kind)) for kind in ("Patient", "Encounter", "Provenance")] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_byte_order_mark_is_no_part_of_a_resource(lines: int) -> None:
+    raw = b"\n".join([b"\xef\xbb\xbf" + json.dumps(PATIENT).encode()] * lines)
+    assert len(named(merged(source(PATIENT), source(raw=raw, token="bb")), "Patient")) == 1
+
+
+def nested(depth: int) -> bytes:
+    """A resource of so many objects and lists, one in the other."""
+    return b'{"resourceType":"Condition","a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def test_what_is_nested_as_deep_as_is_read_is_merged_and_what_is_deeper_is_refused() -> None:
+    assert len(merged(source(raw=nested(limits.FHIR_DEPTH_MAX)))) == 2
+    with pytest.raises(Malformed, match="nested"):
+        merge_fhir([source(raw=nested(limits.FHIR_DEPTH_MAX + 1))], timestamp=WHEN)
 
 
 def test_nothing_to_merge_is_a_bundle_of_nothing() -> None:
