@@ -64,6 +64,13 @@ def export(
             left_out.append(one)
         else:
             sources.append(source)
+    if left_out and not sources:
+        # A summary that says nothing is known, of a patient of whom all is withheld now, would mislead.
+        raise UserError(
+            "none of the records can be read now: nothing was saved",
+            "see what each note says, and for which purpose she shares: chartmesh access list",
+            code=Code.PARTIAL,
+        )
     bundle = _summary(settings, name, sources) if is_ips else merge_fhir(sources, timestamp=_now())
     with Incoming(path.parent) as incoming:
         incoming.write(bundle)

@@ -54,6 +54,7 @@ class Node:
         self.asked: list[control.RecordGet] = []
         self.records = dict(RECORDS)
         self.error: ChartmeshError | None = None
+        self.refused: set[str] = set()
 
     async def show(self, request: control.PatientShow, exchange: Exchange) -> control.Document:
         return control.PatientShowResult(patient=request.name, records=self.items, more=self.more)
@@ -62,6 +63,8 @@ class Node:
         self.asked.append(request)
         if self.error is not None:
             raise self.error
+        if request.id in self.refused:
+            raise Refused
         await exchange.write_data(self.records[request.id])
         return replace(RESULT, token=request.id)
 
@@ -145,8 +148,27 @@ async def test_what_is_no_fhir_in_json_is_named_and_the_rest_is_saved(
 
 async def test_nothing_in_the_file_says_what_is_not_in_it(tmp_path: Path) -> None:
     node = Node()
-    node.error = Refused()
+    node.refused.add("02" * 32)
     assert await export(tmp_path, node) == 3
+    with_less = (tmp_path / "bundle.json").read_bytes()
+    (tmp_path / "bundle.json").unlink()
+    assert await export(tmp_path, Node(ITEMS[:1])) == 0
+    alone = json.loads((tmp_path / "bundle.json").read_bytes())
+    assert json.loads(with_less) | {"timestamp": ""} == alone | {"timestamp": ""}
+
+
+@pytest.mark.parametrize("form", ["--fhir", "--ips"])
+async def test_where_nothing_can_be_read_nothing_says_that_nothing_is_known(
+    tmp_path: Path, form: str
+) -> None:
+    node = Node()
+    node.error = Refused()
+    assert await export(tmp_path, node, form) == 3
+    assert not (tmp_path / "bundle.json").exists()
+
+
+async def test_a_patient_without_fhir_records_has_an_empty_bundle(tmp_path: Path) -> None:
+    assert await export(tmp_path, Node(ITEMS[2:])) == 0
     bundle = json.loads((tmp_path / "bundle.json").read_bytes())
     assert set(bundle) == {"resourceType", "type", "timestamp"}
 
